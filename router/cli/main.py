@@ -1,0 +1,51 @@
+"""Entry point of `agoge`. Knows the names of the verb groups and where they live, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from router import __version__
+
+# verb -> (module that holds a click command called `command`, one-line help). Imported on use: `agoge --help`
+# must not pay for onnxruntime, and `agoge policy check` must not need an engine.
+VERBS: dict[str, tuple[str, str]] = {
+    "serve": ("router.cli.serve", "Serve the chat endpoint."),
+    "demo": ("router.cli.demo", "Serve, ask four prompts, print who spoke and why, keep serving."),
+    "decide": ("router.cli.decide", "Decide for one prompt and print the decision; no engine is called."),
+    "policy": ("router.cli.policy", "Check, show, test and compare policies; list the blends they reach."),
+    "classifier": ("router.cli.classifier", "Train, evaluate and show the classifier."),
+    "adapter": ("router.cli.adapter", "Train the small demo LoRA adapters."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a verb's module only when that verb is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(VERBS[cmd_name][0]).command
+        assert isinstance(command, click.Command), cmd_name  # noqa: S101 - a programming error, not user input
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="agoge")
+def command() -> None:
+    """Agoge decides which LoRA adapters should speak."""
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Run the command line; `argv` defaults to the process's own arguments."""
+    return command.main(args=argv if argv is not None else sys.argv[1:], prog_name="agoge")
