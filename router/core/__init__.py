@@ -1,0 +1,1 @@
+"""The pure heart: values and functions with no await, clock, log or I/O. Standard library only."""

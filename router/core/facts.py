@@ -1,0 +1,77 @@
+"""What happened, as frozen values that any sink (metrics, log) can take. Holds no prompt text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from router.core.decision import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision was taken. `seconds` from the parsed request to the decision."""
+
+    id: str
+    decision: Decision
+    cache: Literal["hit", "miss"]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFailed:
+    """A cache call failed or was too slow; the request went on without it. `operation` is get or put."""
+
+    operation: Literal["get", "put"]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendAnswered:
+    """A stream ended well. `first` and `total` in seconds from dispatch; tokens as the engine counted them."""
+
+    id: str
+    backend: str
+    blend: str
+    first: float
+    total: float
+    completion_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendAttemptFailed:
+    """One attempt failed before its first event, or a stream broke off (`started`)."""
+
+    id: str
+    backend: str
+    blend: str
+    code: str
+    message: str
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The client went away; the engine was freed."""
+
+    id: str
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """A request got an error instead of an answer."""
+
+    code: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReloaded:
+    """A policy file changed and was read: `error` is None when it is in force, else the old one stays."""
+
+    revision: str
+    error: str | None
+
+
+Fact = Decided | CacheFailed | BackendAnswered | BackendAttemptFailed | Abandoned | RequestRefused | PolicyReloaded

@@ -1,0 +1,116 @@
+"""The policy as values: which adapters exist, what opens their gates, how they combine. Knows no YAML.
+
+A `Policy` is one caller's resolved profile (default document + tenant patch + role patch). `Policies` holds
+all of them. Both are frozen; a reload makes new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from router.core.blend import Blend
+from router.core.errors import Forbidden
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """The adapter is in every decision that is not isolated."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhenLabel:
+    """The adapter's gate opens when the score of `label` reaches `at_least`, in (0, 1]."""
+
+    label: str
+    at_least: float
+
+
+@dataclass(frozen=True, slots=True)
+class WhenAsked:
+    """The adapter speaks only when the caller names it and may do so."""
+
+
+When = Always | WhenLabel | WhenAsked
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One LoRA and its two dials. `weight` is what its update is multiplied with; `source` is where it lies."""
+
+    name: str
+    source: str
+    when: When
+    alone: bool = False
+    weight: float = 1.0
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One resolved profile. `adapters` is sorted by name, so the order of lines in a file cannot matter.
+
+    `at_most`: how many adapters beyond the `always` ones may join. `otherwise`: who joins when no gate
+    opened. `may_ask`: the `asked`-only adapters this caller may name; None means all of them.
+    `revision`: SHA-256 (hex, 16 digits) of the resolved document.
+    """
+
+    base: str
+    adapters: tuple[Adapter, ...]
+    at_most: int
+    otherwise: tuple[str, ...]
+    backends: tuple[str, ...]
+    merge: str = "exact"
+    may_ask: frozenset[str] | None = None
+    revision: str = ""
+    tenant: str = "default"
+    role: str | None = None
+
+    def adapter(self, name: str) -> Adapter:
+        """Return the adapter called `name`; KeyError when there is none."""
+        for adapter in self.adapters:
+            if adapter.name == name:
+                return adapter
+        raise KeyError(name)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Every label that some gate waits for."""
+        return frozenset(a.when.label for a in self.adapters if isinstance(a.when, WhenLabel))
+
+    def askable(self) -> tuple[str, ...]:
+        """Names of the adapters this caller may ask for, sorted."""
+        return tuple(a.name for a in self.adapters if self.permits(a))
+
+    def permits(self, adapter: Adapter) -> bool:
+        """Say whether this caller may name `adapter`; only `asked` adapters need permission."""
+        return not isinstance(adapter.when, WhenAsked) or self.may_ask is None or adapter.name in self.may_ask
+
+    def blend(self, names: frozenset[str]) -> Blend:
+        """Return the blend of these adapters with the policy's own weights."""
+        chosen = [a for a in self.adapters if a.name in names]
+        return Blend.of(
+            self.base,
+            {a.name: a.weight for a in chosen},
+            {a.name: a.source for a in chosen},
+            alone=any(a.alone for a in chosen),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Every profile of one policy file: (tenant, role) -> Policy. ("default", None) is always there."""
+
+    profiles: Mapping[tuple[str, str | None], Policy]
+    revision: str
+
+    def profile(self, tenant: str, role: str | None) -> Policy:
+        """Return the caller's profile. Raises Forbidden when the keys name a tenant or role the policy lacks."""
+        try:
+            return self.profiles[tenant, role]
+        except KeyError:
+            raise Forbidden(
+                f"the policy has no profile for tenant {tenant!r} with role {role!r}; "
+                f"it knows {sorted(f'{t}/{r}' if r else t for t, r in self.profiles)}",
+                code="unknown_profile",
+            ) from None

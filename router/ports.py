@@ -1,0 +1,93 @@
+"""What the service needs from the outside, as protocols. Drivers implement them; nothing here does anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from router.core.facts import Fact
+from router.core.reply import Event, Inventory, Prompt
+from router.core.scores import Neighbour, Scores
+
+
+class Lemmatizer(Protocol):
+    """Word -> dictionary forms, for directives in inflected languages."""
+
+    def lemmas(self, word: str) -> frozenset[str]:
+        """Return the lower-case dictionary forms `word` may belong to, the word itself among them."""
+        ...
+
+    def is_imperative(self, word: str) -> bool:
+        """Say whether `word` can be a verb in the imperative ("объясни")."""
+        ...
+
+
+class Scorer(Protocol):
+    """Text -> scores. Costs milliseconds of CPU; implementations keep that off the event loop."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever any score could change."""
+        ...
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Every label it can score."""
+        ...
+
+    async def score(self, text: str) -> Scores:
+        """Score one subject."""
+        ...
+
+    async def nearest(self, text: str, count: int) -> Sequence[Neighbour]:
+        """Return the `count` nearest exemplars, nearest first."""
+        ...
+
+
+class DecisionCache(Protocol):
+    """Digest -> bytes. May forget at any time. Raises CacheUnavailable (below) instead of waiting."""
+
+    async def get(self, key: bytes) -> bytes | None:
+        """Return the value, or None. One round trip."""
+        ...
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        """Store the value for the cache's time to live. One round trip."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        ...
+
+
+class CacheUnavailable(Exception):
+    """The cache is down or too slow. The service counts it and goes on as with a miss."""
+
+
+class Backend(Protocol):
+    """An LLM engine. One stream method: a whole answer is a collected stream."""
+
+    async def inventory(self) -> Inventory:
+        """Return what it can serve right now. Raises BackendFailed when the engine does not answer."""
+        ...
+
+    def stream(self, prompt: Prompt) -> AsyncIterator[Event]:
+        """Yield the answer: deltas, one Finish, then Usage when the engine counts tokens.
+
+        Failures are BackendFailed subclasses, raised from the iterator: before the first event wherever the
+        engine allows it. Closing the iterator (`aclose`) frees the engine at once. A blend outside the
+        inventory is refused with BlendUnavailable and nothing is sent.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections and threads."""
+        ...
+
+
+class Sink(Protocol):
+    """Takes facts: metrics, log, tests. Must be quick and must not raise."""
+
+    def record(self, fact: Fact) -> None:
+        """Take one fact."""
+        ...
