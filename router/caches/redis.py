@@ -1,0 +1,204 @@
+"""The decision cache shared by replicas: Redis or Valkey, through redis-py. Knows nothing of what the bytes mean.
+
+A cache must never be the reason why a request is slow or fails. So a caller waits `timeout` and no longer,
+every failure is CacheUnavailable, and after a failure the cache is left alone for `pause` seconds: a dead
+server costs one short wait now and then, not one per request. After the pause a single call tries again.
+
+Each operation runs in a task of its own that a caller's timeout does not cancel. A slow connect (TLS, a far
+server) then still ends in a usable connection, and a late reply never stays behind in a connection to be
+taken for the answer to somebody else's question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+
+from router.ports import CacheUnavailable
+
+_SCHEMES = ("redis", "rediss", "unix")
+_ALLOWED_QUERY = "db"  # for unix://, whose path is the socket's
+
+
+class RedisCache:
+    """A cache on one Redis server.
+
+    `url`: redis://[user:password@]host[:port][/db], rediss:// (TLS) or unix:///path?db=0. `ttl`: seconds an
+    entry lives, at least 0.001. `timeout`: seconds a caller waits for one get or put, connecting included.
+    `pause`: seconds without any attempt after a failure. `max_value_bytes` bounds what is stored and what is
+    accepted back. `connections`: how many at most; a call that finds all of them busy waits within its timeout.
+
+    Raises ValueError on a URL that is not one of these, without repeating it: it may hold a password.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ttl: float = 600.0,
+        timeout: float = 0.02,
+        prefix: bytes = b"agoge:d:",
+        pause: float = 0.5,
+        max_value_bytes: int = 64 * 1024,
+        connections: int = 16,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not 0.001 <= ttl < math.inf:
+            raise ValueError(f"ttl is {ttl} seconds; it must be at least 0.001 and finite")
+        if not 0 < timeout < math.inf:
+            raise ValueError(f"timeout is {timeout} seconds; it must be positive and finite")
+        if pause < 0 or max_value_bytes < 1 or connections < 1:
+            raise ValueError("pause must be 0 or more; max_value_bytes and connections at least 1")
+        self._place = _without_password(url)
+        self.ttl = ttl
+        self.timeout = timeout
+        self._ttl_ms = round(ttl * 1000)
+        self._prefix = prefix
+        self._pause = pause
+        self._max_value_bytes = max_value_bytes
+        self._clock = clock
+        self._tries_again_at: float | None = None  # None: the last answer was good
+        self._last_failure = ""
+        self._closed = False
+        self._room = asyncio.Semaphore(connections)
+        self._running: set[asyncio.Task[bytes | None]] = set()
+        # What an operation may take after its caller has left: enough for a slow handshake, then it is over.
+        patience = max(1.0, 2 * timeout)
+        try:
+            pool = ConnectionPool.from_url(
+                url,
+                max_connections=connections,
+                socket_timeout=patience,
+                socket_connect_timeout=patience,
+                # redis-py 8's client retries 10 times with backoff by default; a cache has no time for that.
+                retry=Retry(NoBackoff(), 0),
+                # RESP2 without CLIENT SETINFO: no HELLO, no push messages, a connection costs no extra round trip.
+                protocol=2,
+                driver_info=None,
+            )
+        except (ValueError, TypeError, RedisError):
+            raise ValueError(f"{self._place}: not a Redis URL that redis-py understands") from None
+        self._client: Redis = Redis.from_pool(pool)
+
+    def __repr__(self) -> str:
+        return f"RedisCache({self._place}, ttl={self.ttl:g}, timeout={self.timeout:g})"
+
+    async def get(self, key: bytes) -> bytes | None:
+        """Return the value or None: one GET. Raises CacheUnavailable."""
+
+        async def fetch() -> bytes | None:
+            value = await self._client.get(self._name(key))
+            return value if isinstance(value, bytes) else None  # str is redis-py's other mode, not ours
+
+        value = await self._within_time(fetch)
+        if value is not None and len(value) > self._max_value_bytes:
+            raise CacheUnavailable(
+                f"{self._place}: a value of {len(value)} bytes is over the {self._max_value_bytes} allowed"
+            )
+        return value
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        """Store the value: one SET with its time to live. Raises CacheUnavailable."""
+        if len(value) > self._max_value_bytes:
+            raise CacheUnavailable(
+                f"{self._place}: a value of {len(value)} bytes is over the {self._max_value_bytes} allowed"
+            )
+
+        async def store() -> None:
+            await self._client.set(self._name(key), value, px=self._ttl_ms)
+
+        await self._within_time(store)
+
+    async def aclose(self) -> None:
+        """Close every connection; operations still under way are given up. Later calls raise CacheUnavailable."""
+        self._closed = True
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        with suppress(RedisError, OSError):  # closing what is already broken: nothing is left to release
+            await self._client.aclose()
+
+    def _name(self, key: bytes) -> bytes:
+        return self._prefix + key.hex().encode()
+
+    async def _within_time(self, operation: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+        """Run the operation, waiting at most `timeout`; keep the account of failures."""
+        if self._closed:
+            raise CacheUnavailable(f"{self._place}: closed")
+        if self._tries_again_at is not None:
+            now = self._clock()
+            if now < self._tries_again_at:
+                raise CacheUnavailable(f"{self._place}: left alone after a failure ({self._last_failure})")
+            self._tries_again_at = now + self._pause  # this call tries; the others go on without the cache
+        deadline = asyncio.get_running_loop().time() + self.timeout
+        task = asyncio.create_task(self._run(operation, deadline))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait({task}, timeout=self.timeout)
+        for _ in range(3):  # a busy event loop may see its timer and the reply at once: then the reply counts
+            if task.done():
+                break
+            await asyncio.sleep(0)
+        else:
+            raise self._failed(f"no answer within {self.timeout:g} s")
+        if task.cancelled():
+            raise CacheUnavailable(f"{self._place}: closed")
+        error = task.exception()
+        if error is None:
+            self._tries_again_at = None
+            return task.result()
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, ResponseError) and not isinstance(error, AuthenticationError | NoPermissionError):
+            self._tries_again_at = None  # the server is there and quick, it only dislikes this one key or moment
+            raise CacheUnavailable(f"{self._place}: {text}") from None
+        raise self._failed(text)
+
+    async def _run(self, operation: Callable[[], Awaitable[bytes | None]], deadline: float) -> bytes | None:
+        async with self._room:
+            if asyncio.get_running_loop().time() > deadline:
+                # The caller left meanwhile: nobody wants this any more.
+                raise CacheUnavailable("all connections were busy")
+            return await operation()
+
+    def _ended(self, task: asyncio.Task[bytes | None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: a failure after the caller left has nobody to be told
+
+    def _failed(self, why: str) -> CacheUnavailable:
+        self._tries_again_at = self._clock() + self._pause
+        self._last_failure = why
+        return CacheUnavailable(f"{self._place}: {why}")
+
+
+def _without_password(url: str) -> str:
+    """Return scheme, host, port and database of the URL, for messages. Raises ValueError when it is wrong."""
+    right = "expected redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/socket?db=0"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # its text may quote a password that was not percent-encoded
+        raise ValueError(f"the Redis URL cannot be read (is the password percent-encoded?); {right}") from None
+    if parts.scheme not in _SCHEMES:
+        raise ValueError(f"not a Redis URL; {right}")
+    if parts.fragment or any(part.partition("=")[0] != _ALLOWED_QUERY for part in parts.query.split("&") if part):
+        raise ValueError(
+            f"the Redis URL has a fragment or options other than db (percent-encode # ? & /); {right}"
+        )
+    if parts.scheme == "unix":
+        if not parts.path:
+            raise ValueError(f"the Redis URL names no socket; {right}")
+        return f"unix://{parts.path}"
+    database = parts.path.strip("/")
+    if not host or (database and not database.isdecimal()):
+        raise ValueError(f"the Redis URL names no host, or a database that is not a number; {right}")
+    return f"{parts.scheme}://{host}:{port or 6379}/{database or 0}"
