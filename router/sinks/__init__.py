@@ -1,0 +1,1 @@
+"""Where facts go. A sink is quick, never raises, and never sees prompt text."""

@@ -1,0 +1,76 @@
+"""Refusals -> OpenAI's error object with the headers its clients act on. Knows no decision.
+
+openai-python reads `body["error"]` with message/type/param/code, maps the status to an exception class, and
+honours `x-should-retry` and `retry-after`; FastAPI's own `{"detail": ...}` would lose all of that.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from router.core.errors import BadRequest, Refused
+from router.core.facts import RequestRefused
+from router.service import Router
+
+
+def error_object(refusal: Refused) -> dict[str, Any]:
+    """Return the body OpenAI clients expect: {"error": {message, type, param, code}}."""
+    return {
+        "error": {
+            "message": refusal.message,
+            "type": refusal.type,
+            "param": refusal.param,
+            "code": refusal.code,
+        }
+    }
+
+
+def error_response(refusal: Refused) -> JSONResponse:
+    """Return the whole answer. Only overload, time-outs and outages are worth retrying."""
+    retryable = refusal.status in (429, 502, 503, 504)
+    headers = {"x-should-retry": "true" if retryable else "false"}
+    if refusal.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(refusal.retry_after)))
+        headers["retry-after-ms"] = str(int(refusal.retry_after * 1000))
+    if refusal.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse(error_object(refusal), status_code=refusal.status, headers=headers)
+
+
+def install(app: FastAPI, router: Router) -> None:
+    """Answer every failure of `app` in OpenAI's form, and count it."""
+
+    def respond(refusal: Refused) -> JSONResponse:
+        router.record(RequestRefused(refusal.code, refusal.status))
+        return error_response(refusal)
+
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Refused)  # noqa: S101 - registered for this class alone
+        return respond(error)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"] if step != "body")
+        return respond(BadRequest(f"{where or 'body'}: {first['msg']}", param=where or None))
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
+        refusal = BadRequest(f"{request.method} {request.url.path}: {error.detail}")
+        refusal.status = error.status_code
+        refusal.code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        return respond(refusal)
+
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        return respond(Refused("internal error; the log has the details"))
+
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, broken)

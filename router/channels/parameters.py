@@ -1,0 +1,85 @@
+"""The sampling parameters of a chat request: which are passed on, and what each may be.
+
+Source: OpenAI API reference, "Create chat completion". Parameters that are not listed are accepted and ignored;
+those that would change the answer's shape in a way we do not serve are refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from router.core.errors import BadRequest
+
+
+def _number(low: float, high: float) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        ok = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        return None if ok else f"a number from {low:g} to {high:g}"
+
+    return check
+
+
+def _whole(low: int) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        ok = isinstance(value, int) and not isinstance(value, bool) and value >= low
+        return None if ok else f"a whole number of at least {low}"
+
+    return check
+
+
+def _stop(value: Any) -> str | None:
+    texts = [value] if isinstance(value, str) else value
+    ok = isinstance(texts, list) and len(texts) <= 4 and all(isinstance(text, str) for text in texts)
+    return None if ok else "text, or a list of at most 4 texts"
+
+
+def _is(kind: type, name: str) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        return None if isinstance(value, kind) else name
+
+    return check
+
+
+def _anything(value: Any) -> str | None:
+    return None
+
+
+_PASSED: Mapping[str, Callable[[Any], str | None]] = {
+    "max_tokens": _whole(1),
+    "max_completion_tokens": _whole(1),
+    "temperature": _number(0, 2),
+    "top_p": _number(0, 1),
+    "frequency_penalty": _number(-2, 2),
+    "presence_penalty": _number(-2, 2),
+    "stop": _stop,
+    "seed": _whole(-(2**63)),
+    "tools": _is(list, "a list of tools"),
+    "tool_choice": _anything,
+    "parallel_tool_calls": _is(bool, "true or false"),
+    "response_format": _is(dict, "an object"),
+}
+
+
+def read_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters an engine is told, `max_completion_tokens` folded into `max_tokens`.
+
+    Raises BadRequest naming the parameter, what it is and what it may be.
+    """
+    if body.get("n") not in (None, 1):
+        raise BadRequest("n must be 1: one prompt gets one answer", param="n")
+    if body.get("logprobs"):
+        raise BadRequest("logprobs are not served; leave the parameter out", param="logprobs")
+    found: dict[str, Any] = {}
+    for name, wrong in _PASSED.items():
+        value = body.get(name)
+        if value is None:
+            continue
+        right = wrong(value)
+        if right is not None:
+            raise BadRequest(f"{name} must be {right}, not {value!r:.80}", param=name)
+        found[name] = value
+    limit = found.pop("max_completion_tokens", None)
+    if limit is not None:
+        found["max_tokens"] = limit
+    return found

@@ -1,0 +1,57 @@
+"""An ASGI response that streams server-sent events and frees their source the moment the client leaves.
+
+Starlette's own StreamingResponse leaves a generator suspended when it is cancelled between two events; an
+engine would go on generating for nobody until the garbage collector came by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+
+from starlette.types import Receive, Scope, Send
+
+
+class EventStream:
+    """Sends each yielded string as it is; the generator formats `data: ...` blocks itself."""
+
+    def __init__(
+        self, events: AsyncGenerator[str, None], free: Callable[[], Awaitable[None]], headers: Mapping[str, str]
+    ) -> None:
+        """`free` lets go of what `events` reads from, even when nobody ever started `events`."""
+        self._events = events
+        self._free = free
+        self._headers = {
+            "content-type": "text/event-stream; charset=utf-8",
+            "cache-control": "no-cache",
+            "x-accel-buffering": "no",  # nginx would hold events back otherwise
+            **headers,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until the events end or the client is gone, whichever comes first."""
+        sending = asyncio.ensure_future(self._send_all(send))
+        leaving = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        finally:
+            sending.cancel()
+            leaving.cancel()
+            await asyncio.gather(sending, leaving, return_exceptions=True)
+            await self._free()
+
+    async def _send_all(self, send: Send) -> None:
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._headers.items()]
+        async with aclosing(self._events):
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            async for event in self._events:
+                await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,140 @@
+"""What every HTTP channel shares: reading a bounded JSON body, the caller's identity, decision headers, leaving.
+
+Knows no endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
+
+from fastapi import Request
+
+from router.core.conversation import Conversation, Message
+from router.core.errors import BadRequest
+from router.service import Routed
+
+MAX_BODY = 8 * 1024 * 1024  # bytes: a 100k-token prompt in UTF-8 with room for an image or two
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+
+T = TypeVar("T")
+
+
+class Identify(Protocol):
+    """API key -> (tenant, role). Raises Unauthenticated."""
+
+    def __call__(self, api_key: str | None) -> tuple[str, str | None]: ...
+
+
+class ClientGone(Exception):
+    """The client closed the connection before the answer was ready; nobody is left to answer."""
+
+
+async def read_body(request: Request) -> dict[str, Any]:
+    """Return the JSON object in the request's body. Raises BadRequest (413 when it is over MAX_BODY)."""
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            refusal = BadRequest(f"the body is larger than {MAX_BODY} bytes", code="payload_too_large")
+            refusal.status = 413
+            raise refusal
+        chunks.append(chunk)
+    try:
+        body = json.loads(b"".join(chunks))
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BadRequest(f"the body must be a JSON object, not {type(body).__name__}")
+    return body
+
+
+def bearer(request: Request) -> str | None:
+    """Return the key of `Authorization: Bearer KEY`, None when there is none."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+def read_messages(raw: object) -> Conversation:
+    """Check `messages` as OpenAI defines them and return the conversation. Raises BadRequest."""
+    if not isinstance(raw, list) or not raw:
+        raise BadRequest("messages must be a non-empty list", param="messages")
+    return Conversation(tuple(_message(entry, f"messages[{index}]") for index, entry in enumerate(raw)))
+
+
+def _message(raw: object, where: str) -> Message:
+    if not isinstance(raw, Mapping):
+        raise BadRequest(f"{where} must be an object with role and content", param=where)
+    role, content = raw.get("role"), raw.get("content")
+    if role not in ROLES:
+        raise BadRequest(f"{where}.role must be one of {', '.join(ROLES)}, not {role!r}", param=f"{where}.role")
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        for index, part in enumerate(content):
+            if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+                at = f"{where}.content[{index}]"
+                raise BadRequest(f"{at} must be an object with a type, such as text", param=at)
+    elif content is not None and not isinstance(content, str):
+        raise BadRequest(f"{where}.content must be text or a list of parts", param=f"{where}.content")
+    extra = {key: value for key, value in raw.items() if key not in ("role", "content")}
+    return Message(role, content, extra or None)
+
+
+def decision_headers(routed: Routed) -> dict[str, str]:
+    """Return the decision as headers; a label outside ASCII is percent-encoded."""
+    decision = routed.decision
+    return {
+        "x-agoge-decision-id": routed.id,
+        "x-agoge-label": quote(decision.label or "", safe=" ,;:/"),
+        "x-agoge-adapters": str(decision.blend),
+        "x-agoge-blend": decision.blend.id,
+        "x-agoge-cache": routed.cache,
+    }
+
+
+def decision_object(routed: Routed) -> dict[str, Any]:
+    """Return the additive `agoge` field of a whole answer."""
+    decision = routed.decision
+    return {
+        "decision_id": routed.id,
+        "label": decision.label,
+        "scores": dict(decision.scores),
+        "out_of_domain": decision.out_of_domain,
+        "adapters": decision.blend.weights,
+        "alone": decision.blend.alone,
+        "blend": decision.blend.id,
+        "reason": decision.reason,
+        "why": decision.why(),
+        "asked_by": routed.reading.asked_by,
+        "cache": routed.cache,
+        "policy": decision.policy,
+    }
+
+
+async def unless_gone(
+    request: Request, work: Coroutine[Any, Any, T], dispose: Callable[[T], Awaitable[None]] | None = None
+) -> T:
+    """Await `work`, and cancel it as soon as the client goes away. Raises ClientGone then.
+
+    A result that arrives in the very moment of leaving is handed to `dispose`: nothing keeps an engine busy.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+    finally:
+        for pending in (task, gone):
+            pending.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+    if dispose is not None and not task.cancelled() and task.exception() is None:
+        await dispose(task.result())
+    raise ClientGone
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

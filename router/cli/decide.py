@@ -1,0 +1,55 @@
+"""`agoge decide TEXT`: the decision that the server would take, from the same functions; no engine is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from router.caches import open_cache
+from router.channels.decisions import explain
+from router.cli.options import fail, read_settings, serving_options
+from router.core.conversation import Conversation, Message
+from router.core.errors import AgogeError
+from router.service import Ask, Router
+from router.wiring.app import open_scorer
+from router.wiring.reload import load_rules
+from router.wiring.settings import Settings
+
+
+@click.command(help="Decide for one prompt and print the decision. No engine is opened, nothing is generated.")
+@serving_options
+@click.argument("text")
+@click.option("--model", help="As in OpenAI's model field: auto, physics, physics+core, academic ...")
+@click.option("--tenant", default="default", show_default=True)
+@click.option("--role")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole object of POST /v1/decisions.")
+def command(text: str, model: str | None, tenant: str, role: str | None, as_json: bool, **options: Any) -> None:
+    """Decide."""
+    ask = Ask(Conversation((Message("user", text),)), model, {}, tenant, role)
+    try:
+        told = asyncio.run(_decide(replace(read_settings(**options), cache="none:"), ask))
+    except (AgogeError, OSError) as error:
+        fail(error)
+    if as_json:
+        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    score = f" {told['scores'][told['label']]:.2f}" if told["label"] else ""
+    click.echo(f"label     {told['label'] or 'none'}{score}")
+    click.echo("adapters  " + ", ".join(f"{name} x {weight}" for name, weight in told["adapters"].items()))
+    click.echo(f"blend     {told['blend']}")
+    click.echo(f"why       {told['why']}")
+
+
+async def _decide(settings: Settings, ask: Ask) -> dict[str, Any]:
+    scorer = await open_scorer(settings)
+    try:
+        state = await load_rules(settings, scorer)
+        router = Router(state, scorer, open_cache(settings.cache), settings.secret())
+        told, _ = await explain(router, ask)
+        return told
+    finally:
+        scorer.close()

@@ -1,0 +1,73 @@
+"""The options that every serving verb shares, and how they become Settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from router.core.errors import AgogeError
+from router.wiring.settings import Settings, shipped
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = [
+    click.option("--policy", type=click.Path(path_type=Path), show_default="policies/default.yaml", help="The policy file."),
+    click.option("--backend", "backends", multiple=True, metavar="NAME=ADDRESS", help="Where a backend that the policy names is."),
+    click.option("--cache", default="memory:", show_default=True, help="memory:, redis://HOST:PORT/DB or none:"),
+    click.option("--keys", type=click.Path(path_type=Path), help="A keys file: API key -> tenant and role."),
+    click.option("--classifier", type=click.Path(path_type=Path), show_default=".agoge/classifier", help="The artefact."),
+    click.option("--exemplars", type=click.Path(path_type=Path), show_default="policies/exemplars", help="Labelled prompts."),
+    click.option("--encoder", default="use", show_default=True, help="use, st:FOLDER-OR-HUB-ID or onnx:FOLDER"),
+    click.option("--data", type=click.Path(path_type=Path), default=Path(".agoge"), show_default=True, help="Built files."),
+]  # fmt: skip
+
+
+def serving_options(command: F) -> F:
+    """Add the shared options to a click command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_settings(
+    *,
+    policy: Path | None,
+    backends: Sequence[str],
+    cache: str,
+    keys: Path | None,
+    classifier: Path | None,
+    exemplars: Path | None,
+    encoder: str,
+    data: Path,
+) -> Settings:
+    """Turn the options into Settings. Raises click.UsageError for a --backend without `=`."""
+    pairs = {}
+    for text in backends:
+        name, equals, address = text.partition("=")
+        if not (name and equals and address):
+            raise click.UsageError(
+                f"--backend {text!r}: write NAME=ADDRESS, such as primary=tgi+http://127.0.0.1:8081"
+            )
+        pairs[name] = address
+    return Settings(
+        policy=policy or shipped("policies", "default.yaml"),
+        exemplars=exemplars or shipped("policies", "exemplars"),
+        encoder=encoder,
+        data=data,
+        classifier=classifier,
+        cache=cache,
+        keys=keys,
+        backends=pairs,
+        environment=dict(os.environ),
+    )
+
+
+def fail(error: AgogeError | OSError) -> NoReturn:
+    """Say what is wrong on standard error and exit with 1."""
+    click.secho("agoge: " + str(error), fg="red", err=True)
+    sys.exit(1)

@@ -1,0 +1,140 @@
+"""The spine, and nothing else: conversation -> directive -> subject -> scores -> decision -> plan -> reply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from router.core.blend import Blend
+from router.core.conversation import Conversation
+from router.core.decide import decide
+from router.core.decision import Decision
+from router.core.facts import CacheFailed, Decided, Fact
+from router.core.key import decision_key
+from router.core.modes import Modes
+from router.core.policy import Policies, Policy
+from router.core.reading import Reading, confirmation, read
+from router.core.reply import Delta, Event, Finish, Prompt, Usage
+from router.core.scores import NOTHING_SCORED
+from router.fleet import Fleet, Reply
+from router.ports import CacheUnavailable, DecisionCache, Scorer, Sink
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A parsed request, whatever channel it came through."""
+
+    conversation: Conversation
+    model: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    tenant: str = "default"
+    role: str | None = None
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything a request depends on. A reload builds a new one and swaps one reference."""
+
+    policies: Policies
+    modes: Mapping[tuple[str, str | None], Modes]
+    closure: Mapping[tuple[str, str | None], tuple[Blend, ...]]
+    fleet: Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A decision with what belongs to this one request: its id, its reading, and where it came from."""
+
+    id: str
+    decision: Decision
+    reading: Reading
+    policy: Policy
+    state: State
+    cache: Literal["hit", "miss"]
+
+
+class Router:
+    """Holds the order of the spine. `state` is the one reference that a reload swaps."""
+
+    def __init__(
+        self, state: State, scorer: Scorer, cache: DecisionCache, secret: bytes, sinks: Sequence[Sink] = ()
+    ) -> None:
+        self.state = state
+        self.scorer = scorer
+        self.cache = cache
+        self._secret = secret
+        self._sinks = tuple(sinks)
+        self._storing: set[asyncio.Task[None]] = set()
+
+    def record(self, fact: Fact) -> None:
+        """Hand a fact to every sink."""
+        for sink in self._sinks:
+            sink.record(fact)
+
+    async def decide(self, ask: Ask) -> Routed:
+        """Decide who should speak. Raises Refused when the caller asked for what cannot be."""
+        started = time.perf_counter()
+        state = self.state
+        policy = state.policies.profile(ask.tenant, ask.role)
+        reading = read(ask.conversation, ask.model, state.modes[ask.tenant, ask.role])
+        key = decision_key(
+            self._secret,
+            policy_revision=policy.revision,
+            classifier_fingerprint=self.scorer.fingerprint,
+            tenant=ask.tenant,
+            role=ask.role,
+            asked=reading.asked,
+            prefix=[message.text for message in reading.messages if message.role == "user"],
+        )
+        decision = await self._recall(key)
+        cache: Literal["hit", "miss"] = "hit" if decision else "miss"
+        if decision is None:
+            scores = await self.scorer.score(reading.subject) if reading.subject.strip() else NOTHING_SCORED
+            decision = replace(decide(policy, scores, reading.asked), classifier=self.scorer.fingerprint)
+            self._remember(key, decision)
+        routed = Routed(f"dec_{uuid.uuid4().hex}", decision, reading, policy, state, cache)
+        self.record(Decided(routed.id, decision, cache, time.perf_counter() - started))
+        return routed
+
+    async def answer(self, ask: Ask) -> tuple[Routed, Reply]:
+        """Decide, plan, and return a reply that has begun. Raises Refused while nothing was promised yet."""
+        routed = await self.decide(ask)
+        attempts = await routed.state.fleet.plan(routed.decision.blend, routed.policy.backends)
+        if routed.reading.confirms is not None:
+            return routed, Reply("router", False, _confirm(routed))
+        prompt = Prompt(routed.decision.blend, routed.reading.messages, ask.parameters, routed.id)
+        return routed, await routed.state.fleet.dispatch(attempts, prompt)
+
+    async def _recall(self, key: bytes) -> Decision | None:
+        try:
+            value = await self.cache.get(key)
+            return None if value is None else Decision.from_json(value)
+        except (CacheUnavailable, ValueError) as error:  # ValueError: somebody else's bytes under our key
+            self.record(CacheFailed("get", str(error)))
+            return None
+
+    def _remember(self, key: bytes, decision: Decision) -> None:
+        """Store in the background: the request pays for one round trip, the look-up."""
+        task = asyncio.create_task(self._store(key, decision.to_json().encode()))
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
+
+    async def _store(self, key: bytes, value: bytes) -> None:
+        try:
+            await self.cache.put(key, value)
+        except CacheUnavailable as error:
+            self.record(CacheFailed("put", str(error)))
+
+
+async def _confirm(routed: Routed) -> AsyncGenerator[Event, None]:
+    """Answer a bare directive: nothing was asked of an engine, so none is called."""
+    directive = routed.reading.confirms
+    assert directive is not None  # noqa: S101 - answer() calls this only for a confirmation
+    yield Delta(confirmation(directive, routed.decision.blend))
+    yield Finish("stop")
+    yield Usage(0, 0)

@@ -1,0 +1,111 @@
+"""Facts -> Prometheus. The only module that imports prometheus_client."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from router.core.facts import (
+    Abandoned,
+    BackendAnswered,
+    BackendAttemptFailed,
+    CacheFailed,
+    Decided,
+    Fact,
+    PolicyReloaded,
+    RequestRefused,
+)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_DECISION_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_ANSWER_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+
+class MetricsSink:
+    """Counts in its own registry, so that two routers in one process (tests) do not collide."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self._decisions = Counter(
+            "agoge_decisions",
+            "Decisions taken.",
+            ["tenant", "blend", "label", "reason", "cache"],
+            registry=registry,
+        )
+        self._decision_seconds = Histogram(
+            "agoge_decision_seconds",
+            "Parsed request to decision.",
+            ["cache"],
+            buckets=_DECISION_SECONDS,
+            registry=registry,
+        )
+        self._cache_failures = Counter(
+            "agoge_cache_failures", "Cache calls that failed or were too slow; each was a miss.", ["operation"],
+            registry=registry,
+        )  # fmt: skip
+        self._answers = Counter(
+            "agoge_answers", "Streams that ended well.", ["backend", "blend"], registry=registry
+        )
+        self._ttft = Histogram(
+            "agoge_ttft_seconds",
+            "Dispatch to first event (TTFT).",
+            ["backend"],
+            buckets=_ANSWER_SECONDS,
+            registry=registry,
+        )
+        self._answer_seconds = Histogram(
+            "agoge_answer_seconds",
+            "Dispatch to last event.",
+            ["backend"],
+            buckets=_ANSWER_SECONDS,
+            registry=registry,
+        )
+        self._tokens = Counter(
+            "agoge_completion_tokens",
+            "Tokens, as the engines count them.",
+            ["backend", "blend"],
+            registry=registry,
+        )
+        self._failures = Counter(
+            "agoge_backend_failures", "Attempts that failed.", ["backend", "code", "started"], registry=registry
+        )
+        self._abandoned = Counter("agoge_abandoned", "Clients that went away.", ["backend"], registry=registry)
+        self._refused = Counter(
+            "agoge_refused", "Requests that got an error.", ["code", "status"], registry=registry
+        )
+        self._reloads = Counter("agoge_policy_reloads", "Policy files read again.", ["outcome"], registry=registry)
+        self._policy_bad = Gauge(
+            "agoge_policy_stale", "1 while the policy file on disk is invalid and an older one is in force.",
+            registry=registry,
+        )  # fmt: skip
+        self._policy = Gauge("agoge_policy_info", "The policy in force.", ["revision"], registry=registry)
+
+    def record(self, fact: Fact) -> None:
+        """Count one fact."""
+        match fact:
+            case Decided(decision=decision, cache=cache, seconds=seconds):
+                self._decisions.labels(
+                    decision.tenant, decision.blend.id, decision.label or "", decision.reason, cache
+                ).inc()
+                self._decision_seconds.labels(cache).observe(seconds)
+            case CacheFailed(operation=operation):
+                self._cache_failures.labels(operation).inc()
+            case BackendAnswered(backend=backend, blend=blend, first=first, total=total, completion_tokens=tokens):
+                self._answers.labels(backend, blend).inc()
+                self._ttft.labels(backend).observe(first)
+                self._answer_seconds.labels(backend).observe(total)
+                self._tokens.labels(backend, blend).inc(tokens or 0)
+            case BackendAttemptFailed(backend=backend, code=code, started=started):
+                self._failures.labels(backend, code, str(started).lower()).inc()
+            case Abandoned(backend=backend):
+                self._abandoned.labels(backend).inc()
+            case RequestRefused(code=code, status=status):
+                self._refused.labels(code, str(status)).inc()
+            case PolicyReloaded(revision=revision, error=error):
+                self._reloads.labels("refused" if error else "loaded").inc()
+                self._policy_bad.set(1 if error else 0)
+                self._policy.clear()
+                self._policy.labels(revision).set(1)
+
+    def exposition(self) -> bytes:
+        """Return the metrics in Prometheus's text format 0.0.4."""
+        return generate_latest(self._registry)

@@ -1,0 +1,130 @@
+"""Settings -> a running application. Opens everything in order, says what it is doing, closes it in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+import classifiers
+from router import __version__
+from router.caches import open_cache
+from router.channels import errors
+from router.channels.decisions import decision_routes
+from router.channels.health import health_routes
+from router.channels.openai import chat_routes
+from router.channels.wire import ClientGone, Identify
+from router.core.facts import Fact
+from router.core.policy import Policies
+from router.keys_file import load_keys
+from router.ports import Sink
+from router.service import Router
+from router.sinks.metrics import CONTENT_TYPE, MetricsSink
+from router.wiring.reload import Loader, PolicyWatch
+from router.wiring.scorer import ClassifierScorer
+from router.wiring.settings import Settings
+
+Progress = Callable[[str, float | None], None]  # (what is being done, share done in [0, 1] or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A router that is ready to take requests, and its application."""
+
+    router: Router
+    app: FastAPI
+    watch: PolicyWatch
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, sinks: Sequence[Sink] = (), progress: Progress | None = None
+) -> AsyncIterator[Running]:
+    """Open everything, yield it, and close it again.
+
+    Raises AgogeError (a bad policy, setting or artefact) before anything is served.
+    """
+    say: Progress = progress or (lambda what, share: None)
+    scorer = await open_scorer(settings, say)
+    metrics = MetricsSink()
+    all_sinks = (metrics, *sinks)
+
+    def record(fact: Fact) -> None:
+        for sink in all_sinks:
+            sink.record(fact)
+
+    secret, cache = settings.secret(), open_cache(settings.cache)
+    loader = Loader(settings, scorer, record)
+    say("engine", None)
+    try:
+        state = await loader.load()
+        identify = _identify(settings, state.policies)
+        router = Router(state, scorer, cache, secret, all_sinks)
+        watch = PolicyWatch(router, loader, settings)
+        background = [
+            asyncio.create_task(watch.run()),
+            asyncio.create_task(_look(router, settings.inventory_seconds)),
+        ]
+        try:
+            yield Running(router, build_app(router, watch, metrics, identify), watch)
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await router.state.fleet.aclose()
+    finally:
+        scorer.close()
+        await cache.aclose()
+
+
+async def open_scorer(settings: Settings, progress: Progress | None = None) -> ClassifierScorer:
+    """Load the classifier, training it first when it is missing or its exemplars changed."""
+    say: Progress = progress or (lambda what, share: None)
+    say("classifier", None)
+    classifier = await asyncio.to_thread(
+        classifiers.ensure,
+        settings.classifier_folder,
+        settings.exemplars,
+        settings.encoder,
+        lambda share: say("classifier", share),
+    )
+    return ClassifierScorer(classifier)
+
+
+def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify: Identify) -> FastAPI:
+    """Return the application: every channel on one router."""
+    app = FastAPI(
+        title="Agoge",
+        version=__version__,
+        summary="The router that decides which LoRA adapters should speak.",
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    errors.install(app, router)
+    app.include_router(chat_routes(router, identify))
+    app.include_router(decision_routes(router, identify))
+    app.include_router(health_routes(router, lambda: watch.trouble, metrics.exposition, CONTENT_TYPE))
+
+    async def gone(request: Request, error: Exception) -> Response:
+        return Response(status_code=499)  # nobody reads it: the client has left
+
+    app.add_exception_handler(ClientGone, gone)
+    return app
+
+
+def _identify(settings: Settings, policies: Policies) -> Identify:
+    if settings.keys is None:
+        return lambda api_key: ("default", None)
+    keys = load_keys(settings.keys, policies)
+    return keys.identify
+
+
+async def _look(router: Router, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        with suppress(OSError):
+            await router.state.fleet.look()

@@ -1,0 +1,158 @@
+"""Backend addresses -> backends. Knows every engine's address form, and what each needs from the policy.
+
+    embedded:                          llama.cpp in this process, the carried base model, the policy's adapters
+    embedded:/path/base.gguf           the same on another base model
+    tgi+http://HOST:PORT               TGI; adapters as in ?names=a,b or the environment's LORA_ADAPTERS
+    hub:https://ENDPOINT               an Inference Endpoint or remote TGI through huggingface_hub; likewise
+    litellm:PROVIDER/MODEL             any other provider, as a stand-in: never for an isolated adapter
+    litellm:PROVIDER/{blend}?names=..  a provider that holds the blends under their own names
+
+`?api_key_env=NAME` names the environment variable that holds the engine's key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import blends
+from router.backends.embedded import EmbeddedBackend
+from router.backends.hub import HubBackend
+from router.backends.litellm import LitellmBackend
+from router.backends.tgi import TgiBackend, parse_lora_adapters
+from router.core.errors import PolicyInvalid, Problem
+from router.core.policy import Policies
+from router.ports import Backend
+from router.wiring.settings import Settings, SettingsInvalid
+
+CARRIED_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
+KINDS = "embedded:, tgi+http://, tgi+https://, hub:https://, litellm:PROVIDER/MODEL"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A backend's address with everything it depends on; equal addresses mean the same engine."""
+
+    name: str
+    spec: str
+    content: str = ""
+
+
+def addresses(policies: Policies, settings: Settings) -> dict[str, Address]:
+    """Return the address of every backend that some profile names, by name. Raises PolicyInvalid."""
+    names = sorted({name for policy in policies.profiles.values() for name in policy.backends})
+    problems, found = [], {}
+    for name in names:
+        spec = settings.backends.get(name, name)
+        if ":" not in spec:
+            right = f"start with --backend {name}=ADDRESS, or write an address here ({KINDS})"
+            problems.append(Problem("backends", f"{name!r} has no address", right))
+            continue
+        content = _digest(_adapter_folders(policies, settings)) if spec.startswith("embedded:") else ""
+        found[name] = Address(name, spec, content)
+    if problems:
+        raise PolicyInvalid(problems)
+    return found
+
+
+async def open_backend(address: Address, policies: Policies, settings: Settings) -> Backend:
+    """Open one backend. Raises PolicyInvalid or SettingsInvalid with what is missing and where to get it."""
+    kind, _, rest = address.spec.partition(":")
+    if kind == "embedded":
+        return await _open_embedded(address, rest, policies, settings)
+    url = urlsplit(rest if kind == "hub" else address.spec)
+    options = {key: values[-1] for key, values in parse_qs(url.query).items()}
+    key_name = options.pop("api_key_env", None)
+    key = settings.environment.get(key_name) if key_name else None
+    if key_name and not key:
+        raise SettingsInvalid(f"backend {address.name}: the environment variable {key_name} is not set")
+    names = options.pop("names", "")
+    plain = url._replace(query="").geturl()
+    if kind in ("tgi+http", "tgi+https"):
+        served = _served(address, names, settings)
+        return TgiBackend(address.name, plain.removeprefix("tgi+"), served, api_key=key)
+    if kind == "hub":
+        return HubBackend(address.name, plain, _served(address, names, settings), api_key=key)
+    if kind == "litellm":
+        model, _, _ = rest.partition("?")
+        return LitellmBackend(
+            address.name,
+            model,
+            names=names.split(",") if names else (),
+            api_key=key,
+            api_base=options.get("api_base"),
+        )
+    raise SettingsInvalid(f"backend {address.name}: {address.spec!r} is no address; known forms: {KINDS}")
+
+
+def _served(address: Address, names: str, settings: Settings) -> tuple[str, ...]:
+    """Return the adapter names this engine was launched with: TGI has no call that tells them."""
+    text = settings.environment.get("LORA_ADAPTERS", "")
+    if names:
+        return tuple(name.strip() for name in names.split(","))
+    if not text:
+        raise SettingsInvalid(
+            f"backend {address.name}: TGI does not tell which adapters it holds; start Agoge with the same "
+            "LORA_ADAPTERS as TGI (`agoge policy blends --lora-adapters` writes it), or add ?names=a,b"
+        )
+    return parse_lora_adapters(text)
+
+
+async def _open_embedded(address: Address, base: str, policies: Policies, settings: Settings) -> Backend:
+    wrong = sorted({policy.base for policy in policies.profiles.values() if policy.base != CARRIED_BASE})
+    if wrong and not base:
+        raise PolicyInvalid(
+            [
+                Problem(
+                    "base",
+                    f"embedded: carries {CARRIED_BASE}, not {wrong[0]}",
+                    "write embedded:/path/to/that-base.gguf",
+                )
+            ]
+        )
+    gguf = Path(base) if base else blends.locate_base()
+    folders = _adapter_folders(policies, settings)
+    converted = {name: blends.cached(folder, gguf, settings.data / "gguf") for name, folder in folders.items()}
+    backend = EmbeddedBackend(address.name, gguf, converted)
+    await backend.start()
+    return backend
+
+
+def _adapter_folders(policies: Policies, settings: Settings) -> dict[str, Path]:
+    """Return adapter -> folder. The embedded engine adds adapters up by name: one name, one source."""
+    sources: dict[str, str] = {}
+    problems = []
+    for policy in policies.profiles.values():
+        for adapter in policy.adapters:
+            if sources.setdefault(adapter.name, adapter.source) != adapter.source:
+                problems.append(
+                    Problem(
+                        f"adapters.{adapter.name}.from",
+                        f"two profiles take it from {sources[adapter.name]!r} and {adapter.source!r}",
+                        "the embedded engine knows one source per name: give the second one a name of its own",
+                    )
+                )
+    folders = {name: (settings.policy.parent / source).resolve() for name, source in sources.items()}
+    problems += [
+        Problem(
+            f"adapters.{name}.from", f"{folder} is no LoRA folder", "it needs adapter_config.json and its weights"
+        )
+        for name, folder in folders.items()
+        if not (folder / "adapter_config.json").is_file()
+    ]
+    if problems:
+        raise PolicyInvalid(problems)
+    return folders
+
+
+def _digest(folders: Mapping[str, Path]) -> str:
+    """Hash the adapters' files, so that a retrained adapter is a new engine."""
+    digest = hashlib.sha256()
+    for name, folder in sorted(folders.items()):
+        digest.update(name.encode())
+        for file in sorted(folder.glob("adapter_*")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()

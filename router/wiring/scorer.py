@@ -1,0 +1,46 @@
+"""The classifier as the service's Scorer port: off the event loop, in the router's own words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import classifiers
+from router.core.scores import Neighbour, Scores
+
+THREADS = 2  # onnxruntime frees the GIL for its 1-3 ms; more threads only contend for the same cores
+
+
+class ClassifierScorer:
+    """Wraps one classifier and the threads it runs on."""
+
+    def __init__(self, classifier: classifiers.Classifier) -> None:
+        self._classifier = classifier
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="classifier")
+
+    @property
+    def fingerprint(self) -> str:
+        """The classifier's own fingerprint."""
+        return self._classifier.fingerprint
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The classifier's labels."""
+        return frozenset(self._classifier.labels)
+
+    async def score(self, text: str) -> Scores:
+        """Score one subject."""
+        loop = asyncio.get_running_loop()
+        prediction = await loop.run_in_executor(self._pool, self._classifier.predict, text)
+        return Scores(prediction.scores, prediction.out_of_domain)
+
+    async def nearest(self, text: str, count: int) -> Sequence[Neighbour]:
+        """Return the nearest exemplars, nearest first."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._pool, self._classifier.nearest, text, count)
+        return tuple(Neighbour(n.text, n.label, n.similarity) for n in found)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

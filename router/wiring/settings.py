@@ -1,0 +1,68 @@
+"""What a person may set when starting Agoge. Filled by the command line, never read from the environment here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from router.core.errors import AgogeError
+
+SECRET_BYTES = 16  # the least that a keyed digest of prompts deserves
+
+
+class SettingsInvalid(AgogeError):
+    """A setting is wrong; the message says which one and what would be right."""
+
+
+def shipped(*parts: str) -> Path:
+    """Return a file that ships with Agoge: in the working directory, the source tree, or the installed share."""
+    here = Path(*parts)
+    for root in (Path(), Path(__file__).resolve().parents[2], Path(sys.prefix) / "share" / "agoge"):
+        if (root / here).exists():
+            return root / here
+    return here
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that is not policy. `backends` gives the policy's backend names their addresses."""
+
+    policy: Path = field(default_factory=lambda: shipped("policies", "default.yaml"))
+    exemplars: Path = field(default_factory=lambda: shipped("policies", "exemplars"))
+    encoder: str = "use"
+    data: Path = Path(".agoge")
+    classifier: Path | None = None
+    cache: str = "memory:"
+    keys: Path | None = None
+    backends: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    reload_seconds: float = 1.0
+    inventory_seconds: float = 5.0
+
+    @property
+    def classifier_folder(self) -> Path:
+        """Where the trained classifier lies."""
+        return self.classifier or self.data / "classifier"
+
+    def secret(self) -> bytes:
+        """Return the key of the cache's digests: random per process in memory, shared for a shared cache.
+
+        Raises SettingsInvalid when a shared cache has no secret, or a short one.
+        """
+        text = self.environment.get("AGOGE_CACHE_SECRET", "")
+        if len(text.encode()) >= SECRET_BYTES:
+            return text.encode()
+        if text:
+            raise SettingsInvalid(
+                f"AGOGE_CACHE_SECRET is shorter than {SECRET_BYTES} bytes; use `openssl rand -hex 32`"
+            )
+        if not self.cache.startswith(("memory:", "none:")):
+            raise SettingsInvalid(
+                f"the cache {self.cache.split('://')[0]}:// is shared, so all replicas "
+                "need one secret for its digests; set AGOGE_CACHE_SECRET (`openssl rand -hex 32` makes one)"
+            )
+        return secrets.token_bytes(32)
