@@ -1,0 +1,1 @@
+"""LLM engines behind the `Backend` port, one module per vendor; each knows `core` and its vendor only."""

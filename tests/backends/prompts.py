@@ -1,0 +1,35 @@
+"""Blends and prompts for the backend tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from router.core.blend import Blend
+from router.core.conversation import Message
+from router.core.reply import Delta, Event, Finish, Prompt, Usage
+
+BASE = "fake/base-model"
+SOURCES = {name: f"./adapters/{name}" for name in ("core", "physics", "sport", "academic")}
+CORE = Blend.of(BASE, {"core": 1.0}, SOURCES)
+PHYSICS = Blend.of(BASE, {"core": 1.0, "physics": 0.8}, SOURCES)
+SPORT = Blend.of(BASE, {"core": 1.0, "sport": 0.8}, SOURCES)
+ACADEMIC = Blend.of(BASE, {"academic": 1.0}, SOURCES, alone=True)
+HELLO = (Message("system", "Be brief."), Message("user", "Why is the sky blue?"))
+
+
+def prompt(blend: Blend = PHYSICS, request_id: str = "req-1", **parameters: Any) -> Prompt:
+    """Return a two-message prompt for `blend`."""
+    return Prompt(blend, HELLO, parameters, request_id)
+
+
+async def collect(stream: AsyncIterator[Event]) -> tuple[str, list[Event]]:
+    """Return the text of a stream and all its events."""
+    events = [event async for event in stream]
+    return "".join(event.content for event in events if isinstance(event, Delta)), events
+
+
+def shape(events: list[Event]) -> str:
+    """Return the order of the events as letters: D(elta), F(inish), U(sage)."""
+    letters = {Delta: "D", Finish: "F", Usage: "U"}
+    return "".join(letters[type(event)] for event in events)
