@@ -1,0 +1,77 @@
+"""How a spoken word is compared with a written one: case, ё, look-alike letters, one typo. Knows no adapter.
+
+Look-alikes are the Cyrillic and Latin letters that share a glyph (Unicode's confusables, lower and upper case):
+people mix them when they switch the keyboard in the middle of a word.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LONGEST = 40
+"""Characters in the longest word anybody compares; longer ones are not names."""
+
+_LETTER = "[^\\W_][\\u0300-\\u036f]*"  # a letter or digit with its combining marks ("й" may come as two)
+WORD = re.compile(f"(?:{_LETTER})+(?:[-_'’](?:{_LETTER})+|\\.\\d+)*")
+"""One word: letters and digits, inner hyphens, underscores and apostrophes, decimals ("v2.1")."""
+
+_JOINT = re.compile(r"[-_'’.\s]+")
+_CYRILLIC = "авекмнорстухіјѕ"
+_LATIN = "abekmhopctyxijs"
+_TO_LATIN = str.maketrans(_CYRILLIC, _LATIN)
+_TO_CYRILLIC = str.maketrans(_LATIN, _CYRILLIC)
+
+
+def fold(text: str) -> str:
+    """Return `text` in the form in which words are compared: NFKC, lower case, ё as е."""
+    return unicodedata.normalize("NFKC", text).lower().replace("ё", "е")
+
+
+def parts(phrase: str) -> tuple[str, ...]:
+    """Return the folded words of `phrase`; hyphens, underscores and dots part words as spaces do."""
+    return tuple(part for part in _JOINT.split(fold(phrase)) if part)
+
+
+def skeleton(word: str) -> str:
+    """Return a folded word with every look-alike letter in its Latin form: equal skeletons look equal."""
+    return word.translate(_TO_LATIN)
+
+
+def is_cyrillic(word: str) -> bool:
+    """Say whether a folded word has a Cyrillic letter."""
+    return any("\u0400" <= letter <= "\u04ff" for letter in word)
+
+
+def _is_latin(word: str) -> bool:
+    return any("a" <= letter <= "z" for letter in word)
+
+
+def unmixed(word: str) -> tuple[str, ...]:
+    """Return the one-script words that a folded word of mixed script looks like; () when it is not mixed."""
+    if not (is_cyrillic(word) and _is_latin(word)):
+        return ()
+    cyrillic, latin = word.translate(_TO_CYRILLIC), word.translate(_TO_LATIN)
+    return tuple(
+        plain for plain, impure in ((cyrillic, _is_latin(cyrillic)), (latin, is_cyrillic(latin))) if not impure
+    )
+
+
+def keyword(word: str) -> str:
+    """Return the folded word in one script, for looking it up in a word list."""
+    folded = fold(word)
+    return next(iter(unmixed(folded)), folded)
+
+
+def one_edit(one: str, other: str) -> bool:
+    """Say whether the Damerau-Levenshtein distance (optimal string alignment) is exactly 1."""
+    if one == other or abs(len(one) - len(other)) > 1:
+        return False
+    at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    if len(one) > len(other):
+        return one[at + 1 :] == other[at:]
+    if len(one) < len(other):
+        return one[at:] == other[at + 1 :]
+    if one[at + 1 :] == other[at + 1 :]:
+        return True
+    return one[at : at + 2] == other[at : at + 2][::-1] and one[at + 2 :] == other[at + 2 :]
