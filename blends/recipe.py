@@ -1,0 +1,126 @@
+"""How one demo adapter is to be trained: hyperparameters and text. Knows files; knows no torch and no engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+class RecipeInvalid(ValueError):
+    """A recipe or its text cannot be trained from; the message names the file and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One question (in several wordings) and its answer; `with_core` is what core and domain answer together."""
+
+    lang: str
+    prompts: tuple[str, ...]
+    answer: str
+    with_core: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Hyperparameters of one adapter. `core` names the adapter that is frozen and active in every second step."""
+
+    seed: int
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int
+    rank: int
+    alpha: int
+    targets: tuple[str, ...]
+    precision: str
+    systems: tuple[str | None, ...] = (None,)
+    core: str | None = None
+    core_weight: float = 1.0
+    weight: float = 1.0
+
+
+def list_recipes(root: Path) -> list[str]:
+    """Names of the adapters under `root` in training order: a domain comes after the core that it needs."""
+    names = sorted(file.parent.name for file in root.glob("*/recipe.yaml"))
+    if not names:
+        raise RecipeInvalid(f"no recipe under {root}: expected NAME/recipe.yaml")
+    return sorted(names, key=lambda name: (read_recipe(root / name).core is not None, name))
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Read `recipe.yaml`; unknown or missing keys and impossible numbers raise RecipeInvalid."""
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise RecipeInvalid(f"{path} does not exist: an adapter's folder holds recipe.yaml and texts.jsonl")
+    raw = yaml.safe_load(path.read_text("utf-8"))
+    if not isinstance(raw, dict):
+        raise RecipeInvalid(f"{path}: expected a mapping of hyperparameters")
+    known = {field.name for field in fields(Recipe)}
+    unknown = sorted(set(raw) - known)
+    missing = sorted(known - set(raw) - {"systems", "core", "core_weight", "weight"})
+    if unknown or missing:
+        raise RecipeInvalid(f"{path}: unknown keys {unknown}, missing keys {missing}")
+    for key in ("targets", "systems"):
+        if key in raw:
+            raw[key] = tuple(raw[key])
+    recipe = Recipe(**raw)
+    _check(path, recipe)
+    return recipe
+
+
+def read_rows(folder: Path, *, composed: bool) -> list[Row]:
+    """Read `texts.jsonl`. With `composed`, every row must say `with_core`; without it, none may."""
+    path = folder / "texts.jsonl"
+    if not path.is_file():
+        raise RecipeInvalid(f"{path} does not exist: it holds the training text, one JSON object a line")
+    rows = [_read_row(f"{path}:{number}", line) for number, line in _lines(path)]
+    if not rows:
+        raise RecipeInvalid(f"{path} holds no row")
+    for number, row in enumerate(rows, 1):
+        if (row.with_core is not None) != composed:
+            wish = "needs 'with_core' (the recipe names a core)" if composed else "has 'with_core' but no core"
+            raise RecipeInvalid(f"{path}: row {number} {wish}")
+    return rows
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        if line.strip():
+            yield number, line
+
+
+def _read_row(where: str, line: str) -> Row:
+    try:
+        raw: dict[str, Any] = json.loads(line)
+        row = Row(raw["lang"], tuple(raw["prompts"]), raw["answer"], raw.get("with_core"))
+    except (json.JSONDecodeError, KeyError, TypeError) as fault:
+        raise RecipeInvalid(f"{where}: expected lang, prompts, answer[, with_core] as JSON ({fault!r})") from fault
+    if not row.prompts or not row.answer.strip():
+        raise RecipeInvalid(f"{where}: a row needs at least one prompt and an answer")
+    return row
+
+
+def _check(path: Path, recipe: Recipe) -> None:
+    faults = [
+        f"{name} must be at least 1, it is {number}"
+        for name, number in (
+            ("steps", recipe.steps), ("batch", recipe.batch), ("rank", recipe.rank), ("alpha", recipe.alpha),
+        )
+        if number < 1
+    ]  # fmt: skip
+    if recipe.precision not in ("float32", "bfloat16"):
+        faults.append(f"precision must be float32 or bfloat16, it is {recipe.precision!r}")
+    strange = sorted(set(recipe.targets) - set(TARGETS))
+    if strange or not recipe.targets:
+        faults.append(f"targets must be some of {', '.join(TARGETS)}; not {strange}")
+    if not 0 < recipe.learning_rate < 1:
+        faults.append(f"learning_rate must lie in (0, 1), it is {recipe.learning_rate}")
+    if faults:
+        raise RecipeInvalid(f"{path}: " + "; ".join(faults))
