@@ -15,15 +15,16 @@ from router.wiring.settings import Settings, shipped
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+FILE = click.Path(path_type=Path)
 _OPTIONS = [
-    click.option("--policy", type=click.Path(path_type=Path), show_default="policies/default.yaml", help="The policy file."),
-    click.option("--backend", "backends", multiple=True, metavar="NAME=ADDRESS", help="Where a backend that the policy names is."),
+    click.option("--policy", type=FILE, show_default="policies/default.yaml", help="The policy file."),
+    click.option("--backend", "backends", multiple=True, metavar="NAME=ADDRESS", help="Where a named backend is."),
     click.option("--cache", default="memory:", show_default=True, help="memory:, redis://HOST:PORT/DB or none:"),
-    click.option("--keys", type=click.Path(path_type=Path), help="A keys file: API key -> tenant and role."),
-    click.option("--classifier", type=click.Path(path_type=Path), show_default=".agoge/classifier", help="The artefact."),
-    click.option("--exemplars", type=click.Path(path_type=Path), show_default="policies/exemplars", help="Labelled prompts."),
+    click.option("--keys", type=FILE, help="A keys file: API key -> tenant and role."),
+    click.option("--classifier", type=FILE, show_default=".agoge/classifier", help="The artefact."),
+    click.option("--exemplars", type=FILE, show_default="policies/exemplars", help="Labelled prompts."),
     click.option("--encoder", default="use", show_default=True, help="use, st:FOLDER-OR-HUB-ID or onnx:FOLDER"),
-    click.option("--data", type=click.Path(path_type=Path), default=Path(".agoge"), show_default=True, help="Built files."),
+    click.option("--data", type=FILE, default=Path(".agoge"), show_default=True, help="Built files."),
 ]  # fmt: skip
 
 

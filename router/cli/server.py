@@ -16,15 +16,13 @@ from router.ports import Sink
 from router.wiring.app import Running, running
 from router.wiring.settings import Settings
 
-BACKLOG = 2048
-
 
 class PortTaken(AgogeError):
     """Somebody else listens there; the message says how to choose another port."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a bound socket, before anything slow is loaded. Raises PortTaken."""
+    """Return a bound socket that does not listen yet, before anything slow is loaded. Raises PortTaken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -33,9 +31,8 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise PortTaken(
-            f"cannot listen on {host}:{port} ({error.strerror}); choose another port: make run PORT=9000, or --port 9000"
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another: make run PORT=9000, or --port 9000"
         ) from None
-    listener.listen(BACKLOG)  # clients that come while we load wait instead of being refused
     return listener
 
 

