@@ -50,7 +50,7 @@ STATUS_FAULTS: dict[str, tuple[int, str, str]] = {
 
 @dataclass
 class Seen:
-    """One request as the server saw it. `ended` is set when the handler has finished, however."""
+    """One request as the server saw it, header names in lower case. `ended` is set when its handler is over."""
 
     path: str
     headers: Mapping[str, str]
@@ -131,7 +131,9 @@ class FakeTgi:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return web.Response(status=401)
-        seen = Seen(request.path, dict(request.headers), await request.json())
+        seen = Seen(
+            request.path, {name.lower(): value for name, value in request.headers.items()}, await request.json()
+        )
         self.seen.append(seen)
         self.running += 1
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from router.core.blend import Blend
@@ -21,6 +22,19 @@ HELLO = (Message("system", "Be brief."), Message("user", "Why is the sky blue?")
 def prompt(blend: Blend = PHYSICS, request_id: str = "req-1", **parameters: Any) -> Prompt:
     """Return a two-message prompt for `blend`."""
     return Prompt(blend, HELLO, parameters, request_id)
+
+
+async def pour(stream: AsyncIterator[Event], into: list[Event]) -> None:
+    """Append the events of a stream to `into`, which keeps those before a failure."""
+    async for event in stream:
+        into.append(event)
+
+
+async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until `true()`. Raises TimeoutError after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110 - the conditions are counters of a fake, nothing sets an event for them
+            await asyncio.sleep(0.01)
 
 
 async def collect(stream: AsyncIterator[Event]) -> tuple[str, list[Event]]:
