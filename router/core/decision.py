@@ -14,11 +14,11 @@ from router.core.blend import Blend
 class Reason(StrEnum):
     """Why one adapter speaks or stays silent, or why a whole decision came out as it did."""
 
-    ALWAYS = "always"  # in: the policy says so
+    ALWAYS = "always"  # in: the policy says so, named or not
     SCORED = "scored"  # in: its gate opened and it ranked among the best `at_most`
     ASKED = "asked"  # in: the user named it
     OTHERWISE = "otherwise"  # in: no gate opened; whole decision: likewise
-    ISOLATED = "isolated"  # out: another adapter speaks alone; whole decision: an adapter speaks alone
+    ISOLATED = "isolated"  # out: another adapter speaks alone
     BELOW = "below_gate"  # out: its label's score is under the gate
     CROWDED_OUT = "crowded_out"  # out: its gate opened, but better scores filled `at_most`
     NOT_ASKED = "not_asked"  # out: it only speaks when named, or somebody else was named

@@ -1,0 +1,124 @@
+"""The function that takes decisions: policy + scores + asked -> Decision. Pure; knows no file, clock or engine.
+
+Authority, never the order of lines:
+
+1. an explicit ask replaces the classifier's guess (`asked` adapters need the caller's permission);
+2. an active `alone` adapter excludes everything else, the core included;
+3. otherwise the best `at_most` by score join the `always` adapters;
+4. when no gate opened, `otherwise` joins them;
+5. weights are exactly the written ones.
+
+A contradiction that a user asked for is an error with a name. One among guesses is resolved, and the verdicts
+say how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from router.core.decision import Decision, Reason, Verdict
+from router.core.errors import Contradiction, Forbidden, UnknownMode
+from router.core.policy import Adapter, Always, Policy, WhenLabel
+from router.core.scores import Scores
+
+
+def decide(policy: Policy, scores: Scores, asked: frozenset[str] | None) -> Decision:
+    """Decide who speaks.
+
+    `asked` holds adapter names (aliases are resolved before), or is None when the user named nobody and the
+    scores choose. Ties between scores go to the name that sorts first. Out of domain no gate opens.
+
+    Raises UnknownMode (a name nobody has, or no name at all), Forbidden (an `asked` adapter outside `may_ask`)
+    or Contradiction (an `alone` adapter together with another name, more than `at_most` names that are not
+    `always`). Without `asked` it raises nothing for a policy that `check` accepts.
+    """
+    opened = frozenset[str]()
+    if asked is not None:
+        chosen, reason = _named(policy, asked), Reason.ASKED
+    else:
+        ranked = _ranked(policy, scores)
+        opened = frozenset(a.name for a in ranked)
+        if isolated := next((a for a in ranked if a.alone), None):
+            chosen, reason = frozenset((isolated.name,)), Reason.SCORED
+        elif ranked:
+            chosen, reason = frozenset(a.name for a in ranked[: policy.at_most]), Reason.SCORED
+        else:
+            chosen, reason = frozenset(policy.otherwise), Reason.OTHERWISE
+    isolates = any(a.alone for a in policy.adapters if a.name in chosen)
+    speaking = chosen if isolates else chosen | {a.name for a in policy.adapters if isinstance(a.when, Always)}
+    return Decision(
+        blend=policy.blend(speaking),
+        verdicts=tuple(_verdicts(policy, speaking, opened, reason, scores, isolates)),
+        reason=reason,
+        label=scores.label,
+        scores=scores.values,
+        out_of_domain=scores.out_of_domain,
+        policy=policy.revision,
+        tenant=policy.tenant,
+        role=policy.role,
+    )
+
+
+def _ranked(policy: Policy, scores: Scores) -> list[Adapter]:
+    """Return the adapters whose gate opened, best score first, ties by name."""
+    if scores.out_of_domain:
+        return []
+    passed = []
+    for adapter in policy.adapters:
+        if isinstance(adapter.when, WhenLabel):
+            score = scores.values.get(adapter.when.label)
+            if score is not None and score >= adapter.when.at_least:
+                passed.append((-score, adapter.name, adapter))
+    return [adapter for _, _, adapter in sorted(passed, key=lambda entry: entry[:2])]
+
+
+def _named(policy: Policy, asked: frozenset[str]) -> frozenset[str]:
+    """Return `asked`, or refuse what this caller may not name or what excludes itself."""
+    known = {a.name: a for a in policy.adapters}
+    if not asked or not known.keys() >= asked:
+        wrong = f"no adapter is called {_listed(asked - known.keys())}" if asked else "no adapter was named"
+        raise UnknownMode(f"{wrong}; you may ask for {_listed(policy.askable())}")
+    if barred := [name for name in asked if not policy.permits(known[name])]:
+        raise Forbidden(f"you may not ask for {_listed(barred)}; you may ask for {_listed(policy.askable())}")
+    if len(asked) > 1 and (isolated := min((name for name in asked if known[name].alone), default=None)):
+        raise Contradiction(
+            f"{isolated} speaks alone and cannot be combined with {_listed(asked - {isolated})}; "
+            f"ask for {isolated} by itself, or for the others"
+        )
+    joining = [name for name in asked if not isinstance(known[name].when, Always)]
+    if len(joining) > policy.at_most:
+        raise Contradiction(
+            f"{_listed(joining)} are {len(joining)} adapters; at most {policy.at_most} may speak together"
+        )
+    return asked
+
+
+def _verdicts(
+    policy: Policy,
+    speaking: frozenset[str],
+    opened: frozenset[str],
+    reason: Reason,
+    scores: Scores,
+    isolates: bool,
+) -> Iterator[Verdict]:
+    """Say of every adapter what became of it and why. One plain loop: this is the hot part of a decision."""
+    values = scores.values
+    shut = Reason.OUT_OF_DOMAIN if scores.out_of_domain else Reason.BELOW
+    outranked = Reason.ISOLATED if isolates else Reason.CROWDED_OUT
+    if reason is Reason.ASKED:
+        shut = outranked = Reason.NOT_ASKED
+    for adapter in policy.adapters:
+        name, when = adapter.name, adapter.when
+        speaks = name in speaking
+        if isinstance(when, WhenLabel):
+            why = reason if speaks else outranked if name in opened else shut
+            yield Verdict(name, speaks, why, adapter.weight, when.label, values.get(when.label), when.at_least)
+        elif isinstance(when, Always):  # only isolation silences it
+            yield Verdict(name, speaks, Reason.ALWAYS if speaks else Reason.ISOLATED, adapter.weight)
+        else:
+            yield Verdict(name, speaks, reason if speaks else Reason.NOT_ASKED, adapter.weight)
+
+
+def _listed(names: Collection[str]) -> str:
+    """Return names for a person, in an order that does not depend on hashing."""
+    return ", ".join(sorted(names)) or "nothing"
