@@ -1,0 +1,167 @@
+"""The shape of a policy file: keys and types, and the JSON schema that editors complete it with.
+
+Knows no meaning: who may end up speaking is `router.core.check`'s business. Ranges stand here only as hints for
+editors (`json_schema_extra`), so each rule is enforced, and worded, in one place.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from router.core.check import MAX_WEIGHT, NAME
+from router.shapes import TAG, Shape
+
+
+class Gate(Shape):
+    """A label gate."""
+
+    label: str = Field(description="the classifier's label that opens the gate", examples=["physics"])
+    at_least: float = Field(
+        description="the probability from which the gate is open",
+        examples=[0.55],
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": 1},
+    )
+
+
+def _kind_of_when(value: Any) -> str:
+    return f"{TAG}gate" if isinstance(value, dict | Gate) else f"{TAG}word"
+
+
+class AdapterEntry(Shape):
+    """One LoRA and its two dials, `when` and `alone`."""
+
+    source: str = Field(
+        alias="from",
+        description="the folder (relative to this file) or hub id of the LoRA",
+        examples=["./adapters/core"],
+    )
+    when: Annotated[
+        Annotated[Literal["always", "asked"], Tag(f"{TAG}word")] | Annotated[Gate, Tag(f"{TAG}gate")],
+        Discriminator(_kind_of_when),
+    ] = Field(description="always, asked or a label gate", examples=["{ label: physics, at_least: 0.55 }"])
+    alone: bool = Field(default=False, description="true or false: does it speak without anybody else")
+    weight: float = Field(
+        default=1.0,
+        description="the number its update is multiplied with",
+        examples=[0.8],
+        json_schema_extra={"minimum": -MAX_WEIGHT, "maximum": MAX_WEIGHT, "not": {"const": 0}},
+    )
+    aliases: list[Annotated[str, Field(description="a name in quotes", examples=['"физика"'])]] = Field(
+        default_factory=list,
+        description="a list of other names people say for it",
+        examples=["[физика]"],
+        json_schema_extra={"uniqueItems": True},
+    )
+
+
+class Compose(Shape):
+    """How adapters combine."""
+
+    at_most: int = Field(
+        description="how many adapters may join the `always` ones", examples=[2], json_schema_extra={"minimum": 1}
+    )
+    merge: str = Field(
+        default="exact",
+        description="the word exact",
+        examples=["exact"],
+        json_schema_extra={"enum": ["exact"]},
+    )
+
+
+_AdapterName = Annotated[str, Field(description="an adapter's name", examples=["physics"])]
+
+
+class Profile(Shape):
+    """One resolved profile: the document for one caller."""
+
+    version: Literal[1] = Field(description="the format's version", examples=[1])
+    base: str = Field(description="the base model's hub id or folder", examples=["Qwen/Qwen3-30B-A3B"])
+    adapters: dict[str, AdapterEntry] = Field(
+        description="a mapping of adapter names to `{ from, when, ... }`",
+        examples=["core: { from: ./adapters/core, when: always }"],
+        json_schema_extra={"propertyNames": {"pattern": f"^{NAME.pattern}$"}, "minProperties": 1},
+    )
+    compose: Compose = Field(description="how adapters combine", examples=["{ at_most: 2, merge: exact }"])
+    otherwise: list[_AdapterName] = Field(
+        default_factory=list,
+        description="a list of adapters that join when no gate opens",
+        examples=["[]"],
+        json_schema_extra={"uniqueItems": True},
+    )
+    backends: list[Annotated[str, Field(description="an engine's name or URL", examples=['"embedded:"'])]] = Field(
+        description="a list of engines in the order to try them",
+        examples=['["embedded:"]'],
+        json_schema_extra={"minItems": 1, "uniqueItems": True},
+    )
+    may_ask: list[_AdapterName] = Field(
+        default_factory=list,  # left out means all: see `model_fields_set`
+        description="a list of the `asked` adapters this caller may name; without it all",
+        examples=["[academic]"],
+        json_schema_extra={"uniqueItems": True},
+    )
+
+
+_PATCH = Field(
+    description="a mapping of changes over the document; {} changes nothing", examples=["{ otherwise: [] }"]
+)
+_Patch = Annotated[dict[str, Any], _PATCH]
+
+
+class Document(Profile):
+    """A policy: which adapters exist, when each speaks, for whom."""
+
+    tenants: dict[str, _Patch] = Field(
+        default_factory=dict,
+        description="a mapping of tenant names to merge patches (RFC 7396) over this document",
+    )
+    roles: dict[str, _Patch] = Field(
+        default_factory=dict, description="a mapping of role names to merge patches over the tenant's document"
+    )
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of a policy file.
+
+    Patches are the same shapes with nothing required and `null` allowed everywhere, as RFC 7396 has it.
+    """
+    made = Document.model_json_schema()
+    definitions = made["$defs"]
+    profile = Profile.model_json_schema()
+    profile.pop("$defs")
+    for name, shape in [*definitions.items(), ("Role", profile)]:
+        definitions[f"{name}Patch"] = _loosened(shape)
+    tenant = copy.deepcopy(definitions["RolePatch"])
+    patches = {"type": "object", "additionalProperties": {"$ref": "#/$defs/RolePatch"}}
+    tenant["properties"]["roles"] = {"anyOf": [patches, {"type": "null"}]}
+    definitions["TenantPatch"] = {**tenant, "title": "TenantPatch"}
+    made["properties"]["roles"]["additionalProperties"] = {"$ref": "#/$defs/RolePatch"}
+    made["properties"]["tenants"]["additionalProperties"] = {"$ref": "#/$defs/TenantPatch"}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "Agoge policy"}
+
+
+def _loosened(shape: dict[str, Any]) -> dict[str, Any]:
+    """Return an object's schema as a patch of it: nothing required, null removes, references lead to patches."""
+    loose: dict[str, Any] = _to_patches(
+        {key: value for key, value in shape.items() if key not in ("required", "title")}
+    )
+    loose["properties"] = {
+        key: {"anyOf": [{k: v for k, v in value.items() if k != "default"}, {"type": "null"}]}
+        for key, value in loose["properties"].items()
+    }
+    return loose
+
+
+def _to_patches(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_to_patches(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    found = {key: _to_patches(value) for key, value in part.items() if key != "minProperties"}
+    if isinstance(found.get("$ref"), str):
+        found["$ref"] += "Patch"
+    if isinstance(inner := found.get("additionalProperties"), dict):
+        found["additionalProperties"] = {"anyOf": [inner, {"type": "null"}]}
+    return found

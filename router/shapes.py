@@ -1,0 +1,109 @@
+"""Plain data against a pydantic model -> the model, or problems a person can act on. Knows no particular file.
+
+pydantic's own messages speak of types and locations inside the model; a user wants the line, what stands
+there and what to write instead. The latter comes from each field's `description` and `examples`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from router.core.check import near
+from router.core.errors import Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+Place = Callable[[tuple[str, ...]], tuple[str, str | None, int | None]]
+"""Path inside the data -> (where to show, file, line)."""
+
+TAG = "‹"
+"""First character of every union tag: pydantic puts tags into its locations, and no key starts like this."""
+
+
+class Shape(BaseModel):
+    """Base of every model of a file: exact types, no unknown keys, no change after load."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, validate_by_name=False, validate_by_alias=True
+    )
+
+
+def shaped(
+    model: type[Model], data: Any, place: Place, *, show: bool = True
+) -> tuple[Model | None, list[Problem]]:
+    """Return the validated model, or None and one problem per thing that is wrong.
+
+    `show=False` keeps the file's values out of the messages, for files that hold secrets.
+    """
+    try:
+        return model.model_validate(data), []
+    except ValidationError as error:
+        schema = model.model_json_schema()
+        return None, [_problem(details, schema, place, show) for details in error.errors(include_url=False)]
+
+
+def _problem(details: Mapping[str, Any], schema: dict[str, Any], place: Place, show: bool) -> Problem:
+    path = tuple(str(step) for step in details["loc"] if not str(step).startswith(TAG))
+    kind, found = details["type"], details["input"]
+    if kind == "extra_forbidden":
+        known = frozenset(_at(schema, path[:-1]).get("properties", ()))
+        return Problem(*_placed(place, path, "is an unknown key", near(path[-1], known)))
+    if kind == "missing":
+        return Problem(*_placed(place, path, "is missing", _advice(_at(schema, path))))
+    return Problem(*_placed(place, path, f"is {described(found, show)}", _advice(_at(schema, path))))
+
+
+def _placed(
+    place: Place, path: tuple[str, ...], wrong: str, right: str
+) -> tuple[str, str, str, str | None, int | None]:
+    where, file, line = place(path)
+    return where, wrong, right, file, line
+
+
+def described(value: Any, show: bool = True) -> str:
+    """Return what kind of value this is, with the value itself when it is short and may be shown."""
+    match value:
+        case None:
+            return "empty"
+        case bool():
+            return f"the boolean {str(value).lower()}"
+        case int() | float():
+            return f"the number {value}" if show else "a number"
+        case str():
+            return f"the text {value[:60]!r}" if show else "text"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+def _advice(schema: Mapping[str, Any]) -> str:
+    """Return what to write, from the field's description and first example."""
+    example = f", like {schema['examples'][0]}" if schema.get("examples") else ""
+    return f"write {schema.get('description', 'another kind of value')}{example}"
+
+
+def _at(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """Return the part of a JSON schema that describes `path`; descriptions beside a reference win over its own."""
+    here = _resolved(schema, schema)
+    for step in path:
+        branches = [here, *(_resolved(schema, branch) for branch in here.get("oneOf", here.get("anyOf", ())))]
+        for branch in branches:
+            inside = (
+                branch.get("properties", {}).get(step) or branch.get("items") or branch.get("additionalProperties")
+            )
+            if isinstance(inside, dict):
+                here = _resolved(schema, inside)
+                break
+        else:
+            return {}
+    return here
+
+
+def _resolved(schema: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    reference = part.get("$ref")
+    if reference is None:
+        return part
+    return {**schema["$defs"][reference.rpartition("/")[2]], **{k: v for k, v in part.items() if k != "$ref"}}
