@@ -1,0 +1,171 @@
+"""A classifier as a folder on disk: written atomically, read suspiciously. Knows no training.
+
+manifest.json (what it is, and every small number), head.skops (the regression; skops, never pickle),
+embeddings.npy (exemplar vectors, float32) and exemplars.jsonl (the rows, in the order of the vectors).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+from sklearn.linear_model import LogisticRegression
+
+from classifiers.classifier import Classifier
+from classifiers.encoders import Encoder, open_encoder
+from classifiers.errors import ArtefactError
+from classifiers.head import Head
+from classifiers.neighbourhood import Neighbourhood, starts_of
+from classifiers.rows import digest, read_rows
+
+FORMAT = 1
+MANIFEST, HEAD, VECTORS, EXEMPLARS = "manifest.json", "head.skops", "embeddings.npy", "exemplars.jsonl"
+# A logistic regression consists of nothing that skops does not trust by itself. Keep this empty: a type named
+# here is a type that a foreign artefact may construct.
+TRUSTED: list[str] = []
+_PROBES, _SAME = 3, 0.995
+
+
+def manifest_of(classifier: Classifier) -> dict[str, Any]:
+    """The manifest that `save` writes: plain JSON values."""
+    rows, head, around = classifier.rows, classifier.head, classifier.neighbourhood
+    return {
+        "format": FORMAT,
+        "fingerprint": classifier.fingerprint,
+        "encoder": {"id": classifier.encoder.id, "spec": classifier.encoder.spec, "dim": classifier.encoder.dim},
+        "labels": list(classifier.labels),
+        "counts": {label: sum(row.label == label for row in rows) for label in classifier.labels},
+        "rows_sha256": digest(rows),
+        "sklearn": sklearn.__version__,
+        "head": {"temperature": head.temperature, "neighbour_weight": head.neighbour_weight},
+        "neighbourhood": {
+            "threshold": around.threshold,
+            "nearest": around.nearest,
+            "bandwidth": around.bandwidth,
+        },
+        "training": dict(classifier.training),
+    }
+
+
+def save(classifier: Classifier, folder: Path) -> None:
+    """Write the artefact: everything into a temporary folder beside it, then one rename over what was there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        fresh, old = Path(scratch) / "new", Path(scratch) / "old"
+        fresh.mkdir()
+        rows = [{"text": row.text, "label": row.label, "lang": row.lang} for row in classifier.rows]
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (fresh / EXEMPLARS).write_text(lines, encoding="utf-8")
+        np.save(fresh / VECTORS, classifier.neighbourhood.vectors, allow_pickle=False)
+        _skops().dump(classifier.head.regression, fresh / HEAD)
+        text = json.dumps(manifest_of(classifier), indent=2, ensure_ascii=False) + "\n"
+        (fresh / MANIFEST).write_text(text, encoding="utf-8")
+        if folder.exists():
+            if not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+                raise ArtefactError(f"{folder}: holds other files and no {MANIFEST}; give an empty or new folder")
+            folder.rename(
+                old
+            )  # a folder cannot be renamed over a full one; the scratch folder takes the old one away
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if old.exists() and not folder.exists():
+                shutil.move(old, folder)
+            raise
+
+
+def load(folder: Path, encoder: Encoder | None = None) -> Classifier:
+    """Read an artefact back; `encoder` None opens the one that the manifest names.
+
+    Raises `ArtefactError` when a file is missing or damaged, or when format, scikit-learn minor version,
+    encoder, labels or fingerprint are not what the manifest says; the message says how to train anew.
+    """
+    manifest = read_manifest(folder)
+    _require(folder, "scikit-learn", _minor(str(manifest["sklearn"])), _minor(sklearn.__version__))
+    try:
+        encoder = encoder or open_encoder(manifest["encoder"]["spec"])
+        _require(folder, "encoder", manifest["encoder"]["id"], encoder.id)
+        rows = tuple(read_rows(folder / EXEMPLARS))
+        vectors = np.load(folder / VECTORS, allow_pickle=False)
+        regression = _skops().load(folder / HEAD, trusted=TRUSTED)
+        if not isinstance(regression, LogisticRegression):
+            raise TypeError(f"{HEAD} holds a {type(regression).__name__}, not a LogisticRegression")
+        around = manifest["neighbourhood"]
+        classifier = Classifier(
+            encoder=encoder,
+            head=Head(regression, **manifest["head"]),
+            neighbourhood=Neighbourhood(vectors, starts_of(np.array([row.label for row in rows])), **around),
+            rows=rows,
+            training=manifest["training"],
+        )
+        _require(folder, "labels", manifest["labels"], list(classifier.labels))
+        _require(folder, "labels", manifest["labels"], sorted({row.label for row in rows}))
+        _require(folder, "fingerprint", manifest["fingerprint"], classifier.fingerprint)
+    except ArtefactError:
+        raise
+    # skops, numpy and json raise many kinds for a damaged file, and every one means the same here
+    except Exception as error:
+        raise ArtefactError(f"{folder}: damaged ({type(error).__name__}: {error}); {_REMEDY}") from error
+    _require_same_vectors(folder, classifier)
+    return classifier
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read and check `manifest.json` alone; raises `ArtefactError`."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{folder}: no classifier here ({MANIFEST} is missing); {_REMEDY}") from error
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{folder}: {MANIFEST} cannot be read ({error}); {_REMEDY}") from error
+    if not isinstance(manifest, dict):
+        raise ArtefactError(f"{folder}: {MANIFEST} is not a JSON object; {_REMEDY}")
+    _require(folder, "format", manifest.get("format"), FORMAT)
+    for key in ("fingerprint", "encoder", "labels", "rows_sha256", "sklearn", "head", "neighbourhood", "training"):
+        if key not in manifest:
+            raise ArtefactError(f"{folder}: {MANIFEST} has no {key!r}; {_REMEDY}")
+    return manifest
+
+
+_REMEDY = "train it with `agoge classifier train`"
+
+
+def _require(folder: Path, what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise ArtefactError(f"{folder}: made with {what} {found!r}, here it is {expected!r}; {_REMEDY}")
+
+
+def _skops() -> Any:
+    """`skops.io`, imported without torch.
+
+    To list the types it trusts, skops imports every module of scikit-learn, and one of those imports torch where it is
+    installed: a second and 200 MB at start-up for nothing. For that moment torch counts as missing.
+    """
+    hidden = "skops.io" not in sys.modules and "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # documented: None makes the import fail
+    try:
+        import skops.io
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return skops.io
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _require_same_vectors(folder: Path, classifier: Classifier) -> None:
+    """The same weights may still compute other vectors: another processor's int8 kernels, another onnxruntime."""
+    texts = [row.text for row in classifier.rows[:: max(1, len(classifier.rows) // _PROBES)]][:_PROBES]
+    stored = classifier.neighbourhood.vectors[:: max(1, len(classifier.rows) // _PROBES)][:_PROBES]
+    cosine = float((classifier.encoder.encode(texts) * stored).sum(axis=1).min())
+    if not cosine >= _SAME:
+        raise ArtefactError(f"{folder}: its exemplars encode differently here (cosine {cosine:.4f}); {_REMEDY}")

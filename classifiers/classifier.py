@@ -1,0 +1,105 @@
+"""The trained classifier: text -> scores, neighbours. Knows no file format and no training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifiers.encoders import Encoder
+from classifiers.encoders.text import has_words
+from classifiers.head import Head
+from classifiers.neighbourhood import Neighbourhood
+from classifiers.prediction import Neighbour, Prediction
+from classifiers.rows import Row, digest
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """An encoder, a head and the exemplars they were fitted on. Immutable, and safe to use from several
+    threads.
+
+    `rows` are the exemplars in the order of `neighbourhood.vectors`; `training` holds figures that describe
+    the fit and never change a result (cross-validation metrics, chosen C, temperature).
+    """
+
+    encoder: Encoder
+    head: Head
+    neighbourhood: Neighbourhood
+    rows: tuple[Row, ...]
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels, sorted."""
+        return self.head.labels
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash (16 hex digits) of everything that a result depends on; equal fingerprints give equal results."""
+        state = hashlib.sha256()
+        around = self.neighbourhood
+        numbers = (
+            around.threshold,
+            around.nearest,
+            around.bandwidth,
+            self.head.temperature,
+            self.head.neighbour_weight,
+        )
+        state.update(repr((self.encoder.id, self.labels, numbers)).encode())
+        for array in (self.head.weights, self.head.bias, around.vectors):
+            state.update(np.ascontiguousarray(array).tobytes())
+        state.update(digest(self.rows).encode())
+        return state.hexdigest()[:16]
+
+    def predict(self, text: str) -> Prediction:
+        """Scores of one text; any string is accepted."""
+        return self.examine(text, 0)[0]
+
+    def predict_many(self, texts: Sequence[str]) -> list[Prediction]:
+        """`predict` for each text, with exactly the same results."""
+        return [self.predict(text) for text in texts]
+
+    def nearest(self, text: str, k: int = 5) -> tuple[Neighbour, ...]:
+        """The `k` exemplars nearest to a text, nearest first; none for a text without a letter or digit."""
+        return self.examine(text, k)[1]
+
+    def examine(self, text: str, k: int = 5) -> tuple[Prediction, tuple[Neighbour, ...]]:
+        """`predict` and `nearest` for the price of one embedding."""
+        if not has_words(text):
+            return Prediction(dict.fromkeys(self.labels, 1 / len(self.labels)), True, 0.0), ()
+        vector = self.encoder.encode([text])[0]
+        cosines = self.neighbourhood.cosines(vector)
+        similarity = self.neighbourhood.similarity(cosines)
+        scores = self.head.probabilities(vector, self.neighbourhood.evidence(cosines)).tolist()
+        prediction = Prediction(
+            scores=dict(zip(self.labels, scores, strict=True)),
+            out_of_domain=similarity < self.neighbourhood.threshold,
+            similarity=similarity,
+        )
+        return prediction, self._neighbours(cosines, k)
+
+    def save(self, folder: Path) -> None:
+        """Write the artefact folder, atomically; see `classifiers.artefact`."""
+        from classifiers import artefact
+
+        artefact.save(self, folder)
+
+    @classmethod
+    def load(cls, folder: Path, encoder: Encoder | None = None) -> Classifier:
+        """Read an artefact folder; `encoder` None opens the one named in it. Raises `ArtefactError`."""
+        from classifiers import artefact
+
+        return artefact.load(folder, encoder)
+
+    def _neighbours(self, cosines: NDArray[np.float32], k: int) -> tuple[Neighbour, ...]:
+        if k <= 0:
+            return ()
+        order = np.argsort(-cosines, kind="stable")[:k]
+        return tuple(Neighbour(self.rows[i].text, self.rows[i].label, float(cosines[i])) for i in order)

@@ -1,0 +1,62 @@
+"""The one module that knows onnxruntime: opens a graph, runs it on one thread. Knows no text and no model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from classifiers.encoders.protocol import Vectors
+from classifiers.errors import EncoderError
+
+
+class Graph:
+    """An ONNX graph with one output of shape (n, dim). Safe to run from several threads at once."""
+
+    def __init__(self, path: Path, *, text_operators: bool = False) -> None:
+        """Open `path`; `text_operators` registers the tokenizer operators of onnxruntime-extensions."""
+        options = onnxruntime.SessionOptions()
+        # One thread: a prompt is too short to split, and spinning pools would take the cores from the
+        # service.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        # The arena never gives memory back: one long prompt would hold its peak for ever.
+        options.enable_cpu_mem_arena = False
+        if text_operators:
+            import onnxruntime_extensions
+
+            options.register_custom_ops_library(onnxruntime_extensions.get_library_path())
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # onnxruntime raises its own unrelated classes (Fail, InvalidGraph, NoSuchFile, ...) without a common
+        # base
+        except Exception as error:
+            raise EncoderError(f"{path}: onnxruntime cannot open this graph ({error})") from error
+        self.inputs: tuple[str, ...] = tuple(node.name for node in self._session.get_inputs())
+        outputs = self._session.get_outputs()
+        self._output: str = outputs[0].name
+        if len(outputs) != 1 or len(outputs[0].shape) != 2 or not isinstance(outputs[0].shape[1], int):
+            shapes = [node.shape for node in outputs]
+            raise EncoderError(f"{path}: outputs {shapes}; expected one output of shape (n, dim)")
+        self.dim: int = outputs[0].shape[1]
+
+    def run(self, feeds: Mapping[str, Any]) -> Vectors:
+        """Run once; float32 of shape (n, dim), rows scaled to L2 norm 1 (a zero row stays zero)."""
+        (vectors,) = self._session.run([self._output], dict(feeds))
+        vectors = np.asarray(vectors, dtype=np.float32)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        scaled: Vectors = vectors / np.maximum(norms, np.float32(1e-12))
+        return scaled
+
+
+def sha256_of(*paths: Path) -> str:
+    """First 16 hex digits of the sha256 over the contents of the files, in the order given."""
+    state = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            state.update(hashlib.file_digest(file, "sha256").digest())
+    return state.hexdigest()[:16]

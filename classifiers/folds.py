@@ -1,0 +1,53 @@
+"""Splits exemplars into folds by topic. Knows no head and no encoder.
+
+Prompts never come from the sources that the exemplars came from, so a random split flatters: its held-out
+rows have siblings in the fit. Here each label's vectors are clustered and whole clusters are left out, which
+is harder than real life by about as much as a random split is easier (docs/classifier.md has both figures
+beside unseen data).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+
+from classifiers.encoders import Vectors
+from classifiers.neighbourhood import Folds
+
+FOLDS = 5
+TOPICS = 10  # clusters per label, fewer where a label has under 20 rows
+FEWEST = 10  # rows a label needs: two per fold
+
+
+def split_by_topic(vectors: Vectors, labels: NDArray[np.str_], seed: int) -> Folds:
+    """`FOLDS` pairs (indices to fit on, indices held out). Each row is held out once; each fit has every label."""
+    fold = np.empty(len(labels), dtype=np.intp)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        for chosen, topic in zip(*_spread(_topics(vectors[members], seed)), strict=True):
+            fold[members[topic]] = chosen
+    every = np.arange(len(labels))
+    return [(every[fold != one], every[fold == one]) for one in range(FOLDS)]
+
+
+def _topics(vectors: Vectors, seed: int) -> list[NDArray[np.intp]]:
+    """Row indices per topic of one label."""
+    topics = min(TOPICS, len(vectors) // 2)
+    assigned = KMeans(topics, n_init=1, random_state=seed).fit_predict(vectors)
+    groups = [np.flatnonzero(assigned == topic) for topic in np.unique(assigned)]
+    if len(groups) < FOLDS:  # vectors that coincide make fewer clusters than asked for: then rows, not topics
+        groups = [np.arange(start, len(vectors), FOLDS) for start in range(FOLDS)]
+    return groups
+
+
+def _spread(groups: list[NDArray[np.intp]]) -> tuple[list[int], list[NDArray[np.intp]]]:
+    """Give each group a fold, the largest group first and always to the fold with the fewest rows."""
+    ordered = sorted(groups, key=len, reverse=True)
+    sizes = [0] * FOLDS
+    chosen = []
+    for group in ordered:
+        smallest = sizes.index(min(sizes))
+        sizes[smallest] += len(group)
+        chosen.append(smallest)
+    return chosen, ordered

@@ -1,0 +1,93 @@
+"""The exemplars around a vector: which are near, how much they say for each label, and whether any is near
+enough.
+
+Knows no text and no encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifiers.encoders import Vectors
+
+NEAREST = 3  # how many exemplars the similarity is averaged over
+KEPT = 0.97  # share of exemplars that must count as in domain when each is judged by exemplars of other topics
+BANDWIDTH = 0.05  # squared width of the Gaussian kernel on the unit sphere
+
+Folds = Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]]
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Exemplar vectors of shape (n, dim), sorted by label; label i owns the rows from `starts[i]` to the next
+    start.
+
+    A text whose `similarity` is below `threshold` is out of domain.
+    """
+
+    vectors: Vectors
+    starts: NDArray[np.intp]
+    threshold: float
+    nearest: int = NEAREST
+    bandwidth: float = BANDWIDTH
+
+    def cosines(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Cosine to every exemplar, shape (n,)."""
+        # Not `@`: that wakes a pool of BLAS threads, and on a busy machine one product then took 8 ms instead
+        # of 0.2.
+        cosines: NDArray[np.float32] = np.vecdot(self.vectors, vector)
+        return cosines
+
+    def similarity(self, cosines: NDArray[np.float32]) -> float:
+        """Mean of the largest `nearest` cosines."""
+        return similarity(cosines, self.nearest)
+
+    def evidence(self, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Log density of each label's exemplars at the vector, shape (labels,), up to a constant common to
+        all.
+
+        On unit vectors a Gaussian kernel of squared width h is exp(cosine / h) times a constant.
+        """
+        return evidence(cosines, self.starts, self.bandwidth)
+
+
+def similarity(cosines: NDArray[np.float32], nearest: int) -> float:
+    """Mean of the `nearest` largest cosines."""
+    return float(np.partition(cosines, -nearest)[-nearest:].mean())
+
+
+def evidence(cosines: NDArray[np.float32], starts: NDArray[np.intp], bandwidth: float) -> NDArray[np.float64]:
+    """See `Neighbourhood.evidence`."""
+    # cosine 1 at width 0.05 is exp(20): far inside float32, so no maximum need be subtracted
+    sums = np.add.reduceat(np.exp(cosines / np.float32(bandwidth)), starts)
+    counts = np.diff(starts, append=len(cosines))
+    densities: NDArray[np.float64] = np.log(sums.astype(np.float64) / counts)
+    return densities
+
+
+def starts_of(labels: NDArray[np.str_]) -> NDArray[np.intp]:
+    """Where each label's rows begin in a sorted label column."""
+    return np.unique(labels, return_index=True)[1]
+
+
+def fit_neighbourhood(
+    vectors: Vectors, labels: NDArray[np.str_], folds: Folds, nearest: int = NEAREST, kept: float = KEPT
+) -> Neighbourhood:
+    """Choose the threshold so that the share `kept` of exemplars is in domain, each judged by the other folds
+    only.
+
+    No text from outside the domain is needed, and none is pretended: the threshold bounds the false alarms on
+    texts like the exemplars and says nothing about how many strangers are caught. Measure that with
+    `evaluate`.
+    """
+    similarities = np.empty(len(vectors))
+    for inside, outside in folds:
+        nearest = min(nearest, len(inside))
+        cosines = vectors[outside] @ vectors[inside].T
+        similarities[outside] = [similarity(row, nearest) for row in cosines]
+    threshold = float(np.quantile(similarities, 1.0 - kept, method="lower"))
+    return Neighbourhood(vectors, starts_of(labels), threshold, nearest)
