@@ -87,6 +87,19 @@ class ChatEvents:
             raise BackendBroken(f"{self._backend}: {wrong}", backend=self._backend) from None
         return self._read(found)
 
+    def take(self, chunk: Mapping[str, Any]) -> list[Event]:
+        """Take one chunk that a client library has parsed already, and return its events."""
+        self._began = True
+        if chunk.get("error") is not None:
+            raise stream_failure(self._backend, chunk["error"], chunk.get("error_type"))
+        try:
+            self._usage = _usage(chunk.get("usage")) or self._usage
+            return [event for choice in chunk.get("choices") or () for event in self._choice(choice)]
+        except (TypeError, ValueError, AttributeError, KeyError):
+            raise BackendBroken(
+                f"{self._backend}: an event is not a chat.completion.chunk", backend=self._backend
+            ) from None
+
     def close(self) -> list[Event]:
         """Return what the end of the stream completes. Raises when the answer is not whole."""
         events = self._read(self._lines.close())
@@ -110,7 +123,7 @@ class ChatEvents:
                 self.done = self._began = True
                 events += self._count()
             else:
-                events += self._chunk(self._parse(data))
+                events += self.take(self._parse(data))
         return events
 
     def _parse(self, data: bytes) -> Mapping[str, Any]:
@@ -122,19 +135,7 @@ class ChatEvents:
             raise BackendBroken(
                 f"{self._backend}: an event of {len(data)} bytes is not a JSON object", backend=self._backend
             )
-        self._began = True
         return chunk
-
-    def _chunk(self, chunk: Mapping[str, Any]) -> list[Event]:
-        if chunk.get("error") is not None:
-            raise stream_failure(self._backend, chunk["error"], chunk.get("error_type"))
-        try:
-            self._usage = _usage(chunk.get("usage")) or self._usage
-            return [event for choice in chunk.get("choices") or () for event in self._choice(choice)]
-        except (TypeError, ValueError, AttributeError, KeyError):
-            raise BackendBroken(
-                f"{self._backend}: an event is not a chat.completion.chunk", backend=self._backend
-            ) from None
 
     def _choice(self, choice: Mapping[str, Any]) -> list[Event]:
         events: list[Event] = []

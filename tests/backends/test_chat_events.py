@@ -95,7 +95,7 @@ def test_tool_calls_are_a_list_and_finish_as_tool_calls(as_list: bool) -> None:
 
 
 def test_usage_comes_last_and_once_even_where_every_chunk_counts() -> None:
-    counted = {"usage": {"prompt_tokens": 7, "completion_tokens": 1}}
+    counted: dict[str, Any] = {"usage": {"prompt_tokens": 7, "completion_tokens": 1}}
     stream = chunk("x", **counted) + chunk("y", "stop", usage={"prompt_tokens": 7, "completion_tokens": 2}) + DONE
     assert read(stream) == [Delta("x"), Delta("y"), Finish("stop"), Usage(7, 2)]
 

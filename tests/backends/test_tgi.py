@@ -172,7 +172,7 @@ def test_no_request_with_an_unknown_blend_ever_reaches_the_engine(
     server, texts = asyncio.run(run())
     assert set(server.models_asked) <= set(names)
     assert not any(text.startswith("BASE") for text in texts)
-    exact = {("core",): "core", ("academic",): "academic"}
+    exact: dict[tuple[str, ...], str] = {("core",): "core", ("academic",): "academic"}
     for members in chosen:  # and what the engine does hold is asked for, so the test is not passed by silence
         name = exact.get(tuple(members)) if set(members.values()) == {1.0} else None
         if name in names:
