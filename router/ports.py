@@ -10,18 +10,6 @@ from router.core.reply import Event, Inventory, Prompt
 from router.core.scores import Neighbour, Scores
 
 
-class Lemmatizer(Protocol):
-    """Word -> dictionary forms, for directives in inflected languages."""
-
-    def lemmas(self, word: str) -> frozenset[str]:
-        """Return the lower-case dictionary forms `word` may belong to, the word itself among them."""
-        ...
-
-    def is_imperative(self, word: str) -> bool:
-        """Say whether `word` can be a verb in the imperative ("объясни")."""
-        ...
-
-
 class Scorer(Protocol):
     """Text -> scores. Costs milliseconds of CPU; implementations keep that off the event loop."""
 

@@ -31,7 +31,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise PortTaken(
-            f"cannot listen on {host}:{port} ({error.strerror}); choose another: make run PORT=9000, or --port 9000"
+            f"cannot listen on {host}:{port} ({error.strerror}); try make run PORT=9000, or --port 9000"
         ) from None
     return listener
 

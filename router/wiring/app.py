@@ -26,7 +26,7 @@ from router.service import Router
 from router.sinks.metrics import CONTENT_TYPE, MetricsSink
 from router.wiring.reload import Loader, PolicyWatch
 from router.wiring.scorer import ClassifierScorer
-from router.wiring.settings import Settings
+from router.wiring.settings import Settings, SettingsInvalid
 
 Progress = Callable[[str, float | None], None]  # (what is being done, share done in [0, 1] or None)
 
@@ -85,13 +85,16 @@ async def open_scorer(settings: Settings, progress: Progress | None = None) -> C
     """Load the classifier, training it first when it is missing or its exemplars changed."""
     say: Progress = progress or (lambda what, share: None)
     say("classifier", None)
-    classifier = await asyncio.to_thread(
-        classifiers.ensure,
-        settings.classifier_folder,
-        settings.exemplars,
-        settings.encoder,
-        lambda share: say("classifier", share),
-    )
+    try:
+        classifier = await asyncio.to_thread(
+            classifiers.ensure,
+            settings.classifier_folder,
+            settings.exemplars,
+            settings.encoder,
+            lambda stage, done, total: say(f"classifier: {stage}", done / total),
+        )
+    except classifiers.ClassifierError as error:
+        raise SettingsInvalid(str(error)) from error
     return ClassifierScorer(classifier)
 
 

@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Protocol
 
 from router.core.check import check
 from router.core.errors import AgogeError, PolicyInvalid
 from router.core.facts import Fact, PolicyReloaded
 from router.core.modes import Modes
+from router.core.policy import Policies
 from router.core.reachable import reachable
 from router.fleet import Fleet
-from router.lemmas import Pymorphy
+from router.lemmas import RussianLemmatizer
 from router.policy_file import load_policies
 from router.ports import Backend, Scorer
 from router.service import Router, State
@@ -21,6 +23,12 @@ from router.wiring.backends import Address, addresses, open_backend
 from router.wiring.settings import Settings
 
 DRAIN_SECONDS = 300.0  # how long the streams of a retired engine may go on
+
+
+class Opener(Protocol):
+    """Address -> backend. Raises AgogeError with what is missing."""
+
+    async def __call__(self, address: Address, policies: Policies, settings: Settings) -> Backend: ...
 
 
 async def load_rules(settings: Settings, scorer: Scorer) -> State:
@@ -32,7 +40,7 @@ async def load_rules(settings: Settings, scorer: Scorer) -> State:
     problems = [p for policy in policies.profiles.values() for p in check(policy, scorer.labels)]
     if problems:
         raise PolicyInvalid(list(dict.fromkeys(problems)))
-    lemmatizer = Pymorphy()
+    lemmatizer = RussianLemmatizer()
     modes = {key: Modes.of(policy, lemmatizer) for key, policy in policies.profiles.items()}
     closure = {key: reachable(policy) for key, policy in policies.profiles.items()}
     return State(policies, modes, closure, Fleet({}, lambda fact: None))
@@ -41,10 +49,13 @@ async def load_rules(settings: Settings, scorer: Scorer) -> State:
 class Loader:
     """Builds whole states, and reuses every backend whose address (and adapters) did not change."""
 
-    def __init__(self, settings: Settings, scorer: Scorer, record: Callable[[Fact], None]) -> None:
+    def __init__(
+        self, settings: Settings, scorer: Scorer, record: Callable[[Fact], None], opener: Opener = open_backend
+    ) -> None:
         self._settings = settings
         self._scorer = scorer
         self._record = record
+        self._opener = opener
         self._open: dict[Address, Backend] = {}
 
     async def load(self) -> State:
@@ -58,7 +69,7 @@ class Loader:
         try:
             for address in wanted.values():
                 if address not in self._open:
-                    opened[address] = await open_backend(address, rules.policies, self._settings)
+                    opened[address] = await self._opener(address, rules.policies, self._settings)
         except BaseException:
             await asyncio.gather(*(backend.aclose() for backend in opened.values()), return_exceptions=True)
             raise

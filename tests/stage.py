@@ -1,0 +1,68 @@
+"""The real router, wiring, channels and a real HTTP server, on stub engines and a stub scorer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.caches.memory import MemoryCache
+from router.keys_file import load_keys
+from router.ports import DecisionCache
+from router.service import Router
+from router.sinks.metrics import MetricsSink
+from router.wiring.app import build_app
+from router.wiring.reload import Loader, PolicyWatch
+from router.wiring.settings import Settings
+from tests.stubs import POLICY, Facts, SpeakingBackend, WordScorer, listening, write_policy
+
+SECRET = b"a secret for tests only, 32 bytes"
+
+
+@dataclass
+class Stage:
+    """What a test may look at."""
+
+    url: str
+    router: Router
+    watch: PolicyWatch
+    facts: Facts
+    scorer: WordScorer
+    backends: dict[str, SpeakingBackend]
+    policy: Path
+
+
+@asynccontextmanager
+async def staged(
+    folder: Path,
+    *,
+    policy: str = POLICY,
+    backends: Mapping[str, SpeakingBackend] | None = None,
+    cache: DecisionCache | None = None,
+    keys: str | None = None,
+) -> AsyncIterator[Stage]:
+    """Serve `policy` on the given stub engines; by default `first` and `second` both hold everything."""
+    engines = dict(backends or {"first": SpeakingBackend(), "second": SpeakingBackend()})
+    file = write_policy(folder, policy)
+    settings = Settings(policy=file, backends={name: f"stub:{name}" for name in engines}, reload_seconds=0.05)
+    facts, metrics, scorer = Facts(), MetricsSink(), WordScorer()
+
+    def record(fact: object) -> None:
+        facts.record(fact)  # type: ignore[arg-type]
+        metrics.record(fact)  # type: ignore[arg-type]
+
+    async def opener(address: object, policies: object, settings: object) -> SpeakingBackend:
+        return engines[address.name]  # type: ignore[attr-defined]
+
+    loader = Loader(settings, scorer, record, opener)
+    router = Router(await loader.load(), scorer, cache or MemoryCache(), SECRET, (facts, metrics))
+    watch = PolicyWatch(router, loader, settings)
+    if keys is None:
+        identify = lambda api_key: ("default", None)  # noqa: E731 - one line, one caller
+    else:
+        keys_file = folder / "keys.yaml"
+        keys_file.write_text(keys, encoding="utf-8")
+        identify = load_keys(keys_file, router.state.policies).identify
+    async with listening(build_app(router, watch, metrics, identify)) as url:
+        yield Stage(url, router, watch, facts, scorer, engines, file)
