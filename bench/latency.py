@@ -1,9 +1,9 @@
 """What Agoge adds: latency over calling the engine directly, cached and uncached, and requests per second.
 
-`make bench` or `python -m bench.latency [--requests N] [--json]`. A stub engine that answers at once, the router with
-its real classifier and its real TGI client, and this load generator are three processes on one machine. Direct,
-uncached and cached requests alternate within one run, so that a busy machine slows all three alike. "Uncached" pays
-for the encoder on a prompt never seen before; "cached" repeats one prompt.
+`make bench` or `python -m bench.latency [--requests N] [--json]`. A stub engine that answers at once, the router
+with its real classifier and its real TGI client, and this load generator are three processes on one machine.
+Direct, uncached and cached requests alternate within one run, so that a busy machine slows all three alike.
+"Uncached" pays for the encoder on a prompt never seen before; "cached" repeats one prompt.
 """
 
 from __future__ import annotations
@@ -158,9 +158,8 @@ def main() -> None:
         more = told["added_p50_ms"].get(way)  # type: ignore[attr-defined]
         added = "" if more is None else f"   added p50 {more:.2f} ms"
         rps = told["requests_per_second"][way]  # type: ignore[index]
-        print(
-            f"  {way:9} p50 {figures['p50_ms']:8.2f} ms   p95 {figures['p95_ms']:8.2f} ms   {rps:6} requests/s{added}"
-        )
+        latency = f"p50 {figures['p50_ms']:8.2f} ms   p95 {figures['p95_ms']:8.2f} ms"
+        print(f"  {way:9} {latency}   {rps:6} requests/s{added}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An engine that answers at once: TGI's chat route with one short streamed answer. For measuring what is around it.
+"""An engine that answers at once: TGI's chat route, one short streamed answer. For measuring what is around it.
 
 Run as `python -m bench.stub_engine PORT`.
 """
