@@ -7,6 +7,7 @@ editors (`json_schema_extra`), so each rule is enforced, and worded, in one plac
 from __future__ import annotations
 
 import copy
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -140,6 +141,11 @@ def schema() -> dict[str, Any]:
     made["properties"]["roles"]["additionalProperties"] = {"$ref": "#/$defs/RolePatch"}
     made["properties"]["tenants"]["additionalProperties"] = {"$ref": "#/$defs/TenantPatch"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "Agoge policy"}
+
+
+def schema_text() -> str:
+    """Return the schema as the text of `policies/policy.schema.json`."""
+    return json.dumps(schema(), ensure_ascii=False, indent=2) + "\n"
 
 
 def _loosened(shape: dict[str, Any]) -> dict[str, Any]:

@@ -47,19 +47,13 @@ def shaped(
 def _problem(details: Mapping[str, Any], schema: dict[str, Any], place: Place, show: bool) -> Problem:
     path = tuple(str(step) for step in details["loc"] if not str(step).startswith(TAG))
     kind, found = details["type"], details["input"]
+    where, file, line = place(path)
     if kind == "extra_forbidden":
         known = frozenset(_at(schema, path[:-1]).get("properties", ()))
-        return Problem(*_placed(place, path, "is an unknown key", near(path[-1], known)))
+        return Problem(where, "is an unknown key", near(path[-1], known), file, line)
     if kind == "missing":
-        return Problem(*_placed(place, path, "is missing", _advice(_at(schema, path))))
-    return Problem(*_placed(place, path, f"is {described(found, show)}", _advice(_at(schema, path))))
-
-
-def _placed(
-    place: Place, path: tuple[str, ...], wrong: str, right: str
-) -> tuple[str, str, str, str | None, int | None]:
-    where, file, line = place(path)
-    return where, wrong, right, file, line
+        return Problem(where, "is missing", _advice(_at(schema, path)), file, line)
+    return Problem(where, f"is {described(found, show)}", _advice(_at(schema, path)), file, line)
 
 
 def described(value: Any, show: bool = True) -> str:
