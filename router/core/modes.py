@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +17,11 @@ SHORTEST_TYPO = 4
 # Real English words one letter from likely names. Russian has a dictionary behind `Lemmatizer.knows`, English
 # has none here, and "mode: short" must not become sport.
 _ENGLISH = frozenset(
-    "short shorts sort sorts spot spots port ports spurt snort spore score scores cores corer corps corpse corn"
-    " coder shore store chore mach match moth myth laws lawn flaw claw slaw gene genes codes".split()
+    re.findall(
+        r"\w+",
+        "short shorts sort sorts spot spots port ports spurt snort spore scores cores corer corps corpse"
+        " coder shore store chore match moth myth laws lawn flaw claw slaw gene genes codes",
+    )
 )
 
 
@@ -45,8 +49,48 @@ class Called:
     words: tuple[str, ...]
     lemmas: tuple[frozenset[str], ...]
 
+    @property
+    def written(self) -> Iterator[tuple[str, frozenset[str]]]:
+        """Each word with its forms."""
+        return zip(self.words, self.lemmas, strict=True)
+
 
 _EXACT, _LEMMA, _LOOK_ALIKE, _TYPO = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """One word somebody typed. `known`: it is a real word, or too short, so no typo of another."""
+
+    word: str
+    forms: frozenset[str]
+    plain: frozenset[str]  # the forms of what a word of mixed script looks like
+    known: bool
+
+    @classmethod
+    def of(cls, word: str, lemmatizer: Lemmatizer) -> _Spoken:
+        plain = frozenset(form for look in unmixed(word) for form in _forms(look, lemmatizer))
+        known = lemmatizer.knows(word) if is_cyrillic(word) else word in _ENGLISH
+        return cls(word, _forms(word, lemmatizer), plain, known or len(word) < SHORTEST_TYPO)
+
+    def level(self, word: str, lemmas: frozenset[str]) -> int | None:
+        """Say how near this word is to an alias's, None when it is another word."""
+        if self.word == word:
+            return _EXACT
+        if not self.forms.isdisjoint(lemmas):
+            return _LEMMA
+        if not self.plain.isdisjoint(lemmas) or skeleton(self.word) == skeleton(word):
+            return _LOOK_ALIKE
+        return _TYPO if not self.known and self._is_typo(word, lemmas) else None
+
+    def _is_typo(self, word: str, lemmas: frozenset[str]) -> bool:
+        cyrillic = is_cyrillic(self.word)
+        if not cyrillic and len(word) == len(self.word) == SHORTEST_TYPO and sorted(word) != sorted(self.word):
+            return False  # one letter of four is another English word: code, care and more are not core
+        if one_edit(self.word, word):
+            return True
+        # "физкой" is a typo of a form nobody wrote down; its guessed dictionary form is a typo of the alias
+        return cyrillic and any(one_edit(a, b) for a in self.forms for b in lemmas if len(a) >= SHORTEST_TYPO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +133,11 @@ class Modes:
         if not spoken or any(len(word) > LONGEST for word in spoken):
             return None
         found: dict[int, set[str]] = {}
+        words = [_Spoken.of(word, self.lemmatizer) for word in spoken]
         for called in self.called:
-            if len(called.words) != len(spoken):
+            if len(called.words) != len(words):
                 continue
-            levels = [self._level(*pair) for pair in zip(spoken, called.words, called.lemmas, strict=True)]
+            levels = [word.level(*written) for word, written in zip(words, called.written, strict=True)]
             known = [level for level in levels if level is not None]
             if len(known) == len(levels) and known.count(_TYPO) <= 1:
                 found.setdefault(max(known), set()).add(called.adapter)
@@ -102,38 +147,14 @@ class Modes:
         names = found.get(nearest, set())
         return next(iter(names)) if len(names) == 1 else None
 
-    def _level(self, spoken: str, word: str, lemmas: frozenset[str]) -> int | None:
-        if spoken == word:
-            return _EXACT
-        forms = _forms(spoken, self.lemmatizer)
-        if forms & lemmas:
-            return _LEMMA
-        if skeleton(spoken) == skeleton(word):
-            return _LOOK_ALIKE
-        for plain in unmixed(spoken):
-            if _forms(plain, self.lemmatizer) & lemmas:
-                return _LOOK_ALIKE
-        return _TYPO if self._is_typo(spoken, forms, word, lemmas) else None
-
-    def _is_typo(self, spoken: str, forms: frozenset[str], word: str, lemmas: frozenset[str]) -> bool:
-        cyrillic = is_cyrillic(spoken)
-        if len(spoken) < SHORTEST_TYPO or (self.lemmatizer.knows(spoken) if cyrillic else spoken in _ENGLISH):
-            return False
-        if not cyrillic and len(word) == len(spoken) == SHORTEST_TYPO and sorted(word) != sorted(spoken):
-            return False  # one letter of four is another English word: code, care and more are not core
-        if one_edit(spoken, word):
-            return True
-        # "физкой" is a typo of a form nobody wrote down; its guessed dictionary form is a typo of the alias
-        return cyrillic and any(one_edit(a, b) for a in forms for b in lemmas if len(a) >= SHORTEST_TYPO)
-
-    def permit(self, names: Iterable[str]) -> None:
-        """Raise Forbidden when the caller may not ask for one of the adapters `names`."""
+    def refusal(self, names: Iterable[str]) -> Forbidden | None:
+        """Return the error for adapters among `names` that the caller may not ask for, None when there is none."""
         refused = sorted(name for name in names if not self.policy.permits(self.policy.adapter(name)))
-        if refused:
-            raise Forbidden(f"you may not ask for {', '.join(refused)}; {self.listing()}")
+        return Forbidden(f"you may not ask for {', '.join(refused)}; {self.listing()}") if refused else None
 
     def unknown(self, spoken: str) -> UnknownMode:
         """Return the error for a directive that names nothing known."""
+        spoken = spoken if len(spoken) <= LONGEST else f"{spoken[:LONGEST]}…"
         what = f"no adapter is called {spoken!r}" if spoken else "the directive names no adapter"
         return UnknownMode(f"{what}; {self.listing()}", param="messages")
 

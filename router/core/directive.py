@@ -1,0 +1,123 @@
+"""A user's explicit wish inside a message: find it, understand it, take it out. Knows no history and no roles.
+
+A directive stands at the start of a message (its prompt behind it on the same line or below), or is the whole
+first or last non-empty line. The grammar of the phrase itself is in `clause.py`. Never read: a line that opens
+with a quotation mark, a backtick or `>`; a last line inside a code fence or indented as code; `mode: fast` next
+to another `key: value` line, which is pasted configuration. The cost is linear in the length of the text, and
+without a sign of a directive in its first and last lines next to nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from router.core.clause import read_clause
+from router.core.errors import Refused
+from router.core.modes import Modes
+from router.core.vocabulary import SIGN
+from router.core.words import fold, skeleton
+
+REACH = 200
+"""Characters of a line in which a directive must show itself; a last line longer than this is prose."""
+
+Language = Literal["ru", "en"]
+
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
+_CONFIGURATION = re.compile(r"\s*+(?:-\s++)?[a-z_][a-z0-9_.-]*+\s*+[:=]\s*+\S++\s*+")
+_BLANK_LINES = re.compile(r"(?:[^\S\n]*+\n)*+")
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """What the user asked for. `names` are adapters, none for off; `rest` is the text without the directive.
+
+    `bare`: nothing but the directive was said, so it holds for the conversation. `language` is its own.
+    """
+
+    names: frozenset[str]
+    rest: str
+    bare: bool
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A directive before anybody judged it: `refusal` is what is wrong with it, None when it may be followed."""
+
+    directive: Directive
+    refusal: Refused | None
+
+
+def parse(text: str, modes: Modes) -> Directive | None:
+    """Return the directive in a user's message, None when there is none.
+
+    Raises UnknownMode when it names nobody known and Forbidden when the caller may not ask for that adapter.
+    """
+    heard = hear(text, modes)
+    if heard is None:
+        return None
+    if heard.refusal is not None:
+        raise heard.refusal
+    return heard.directive
+
+
+def hear(text: str, modes: Modes) -> Heard | None:
+    """Return the directive in a user's message with its refusal, if any, instead of raising it."""
+    return _hear_first(text, modes) or _hear_last(text, modes)
+
+
+def _hear_first(text: str, modes: Modes) -> Heard | None:
+    start = len(text) - len(text.lstrip())
+    newline = text.find("\n", start)
+    line = text[start:] if newline < 0 else text[start:newline]
+    if not _shows_sign(line) or (clause := read_clause(line, modes)) is None:
+        return None
+    below = "" if newline < 0 else text[newline + 1 :]
+    if clause.plain and _is_configuration(line) and _is_configuration(below.lstrip("\n").partition("\n")[0]):
+        return None
+    on_line = line[clause.end :]
+    rest = text[start + clause.end :] if on_line.strip() else _BLANK_LINES.sub("", below, count=1)
+    return _judged(clause.names, clause.unknown, rest.rstrip(), clause.language, modes)
+
+
+def _hear_last(text: str, modes: Modes) -> Heard | None:
+    body = text.rstrip()
+    newline = body.rfind("\n")
+    line = body[newline + 1 :]
+    above = body[: max(newline, 0)]
+    if not above.strip() or len(line) > REACH or line.startswith(("    ", "\t")) or not _shows_sign(line):
+        return None
+    clause = read_clause(line, modes)
+    if clause is None or clause.end < len(line):
+        return None
+    if clause.plain and _is_configuration(line) and _is_configuration(above[above.rfind("\n") + 1 :]):
+        return None
+    if _in_fence(above):
+        return None
+    return _judged(clause.names, clause.unknown, above.rstrip(), clause.language, modes)
+
+
+def _judged(names: frozenset[str], unknown: str | None, rest: str, language: Language, modes: Modes) -> Heard:
+    refusal = modes.refusal(names) if unknown is None else modes.unknown(unknown)
+    return Heard(Directive(names, rest, not rest.strip(), language), refusal)
+
+
+def _shows_sign(line: str) -> bool:
+    return SIGN.search(skeleton(fold(line[:REACH]))) is not None
+
+
+def _is_configuration(line: str) -> bool:
+    return _CONFIGURATION.fullmatch(line) is not None
+
+
+def _in_fence(above: str) -> bool:
+    """Say whether a code fence is still open behind `above`: its own sign closes it, as long or longer."""
+    opened = ""
+    for fence in _FENCE.findall(above):
+        if not opened:
+            opened = fence
+        elif fence.startswith(opened):
+            opened = ""
+    return bool(opened)
