@@ -133,8 +133,6 @@ class Router:
 
 async def _confirm(routed: Routed) -> AsyncGenerator[Event, None]:
     """Answer a bare directive: nothing was asked of an engine, so none is called."""
-    directive = routed.reading.confirms
-    assert directive is not None  # noqa: S101 - answer() calls this only for a confirmation
-    yield Delta(confirmation(directive, routed.decision.blend))
+    yield Delta(confirmation(routed.reading, routed.policy))
     yield Finish("stop")
     yield Usage(0, 0)

@@ -48,7 +48,7 @@ def chat_routes(router: Router, identify: Identify) -> APIRouter:
         return offers(state.policies.profile(*caller), state.closure[caller])
 
     @routes.post("/chat/completions", summary="Chat; the adapters are chosen per prompt", response_model=None)
-    async def chat(request: Request) -> Response | EventStream:
+    async def chat(request: Request) -> Response:
         tenant, role = identify(bearer(request))
         body = await read_body(request)
         model = read_model(body)

@@ -10,24 +10,28 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 
-class EventStream:
+class EventStream(Response):
     """Sends each yielded string as it is; the generator formats `data: ...` blocks itself."""
 
     def __init__(
         self, events: AsyncGenerator[str, None], free: Callable[[], Awaitable[None]], headers: Mapping[str, str]
     ) -> None:
         """`free` lets go of what `events` reads from, even when nobody ever started `events`."""
+        super().__init__(
+            headers={
+                **headers,
+                "cache-control": "no-cache",
+                "x-accel-buffering": "no",  # nginx would hold events back otherwise
+            },
+            media_type="text/event-stream",
+        )
+        del self.headers["content-length"]  # nobody knows it yet
         self._events = events
         self._free = free
-        self._headers = {
-            "content-type": "text/event-stream; charset=utf-8",
-            "cache-control": "no-cache",
-            "x-accel-buffering": "no",  # nginx would hold events back otherwise
-            **headers,
-        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the events end or the client is gone, whichever comes first."""
@@ -44,9 +48,8 @@ class EventStream:
             await self._free()
 
     async def _send_all(self, send: Send) -> None:
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._headers.items()]
         async with aclosing(self._events):
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for event in self._events:
                 await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})

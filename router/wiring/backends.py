@@ -7,7 +7,8 @@
     litellm:PROVIDER/MODEL             any other provider, as a stand-in: never for an isolated adapter
     litellm:PROVIDER/{blend}?names=..  a provider that holds the blends under their own names
 
-`?api_key_env=NAME` names the environment variable that holds the engine's key.
+`?api_key_env=NAME` names the environment variable that holds the engine's key. Drivers are imported where their
+address is opened: nobody pays for a vendor they do not use.
 """
 
 from __future__ import annotations
@@ -18,17 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import blends
-from router.backends.embedded import EmbeddedBackend
-from router.backends.hub import HubBackend
-from router.backends.litellm import LitellmBackend
-from router.backends.tgi import TgiBackend, parse_lora_adapters
+from blends.adapter import AdapterRefused
+from blends.base import BASE_ID, BaseMissing, BaseUnreadable, locate_base
+from blends.gguf import cached
 from router.core.errors import PolicyInvalid, Problem
 from router.core.policy import Policies
 from router.ports import Backend
 from router.wiring.settings import Settings, SettingsInvalid
 
-CARRIED_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 KINDS = "embedded:, tgi+http://, tgi+https://, hub:https://, litellm:PROVIDER/MODEL"
 
 
@@ -63,6 +61,13 @@ async def open_backend(address: Address, policies: Policies, settings: Settings)
     kind, _, rest = address.spec.partition(":")
     if kind == "embedded":
         return await _open_embedded(address, rest, policies, settings)
+    try:
+        return _open_remote(address, kind, rest, settings)
+    except ValueError as error:
+        raise SettingsInvalid(f"backend {address.name}: {error}") from error
+
+
+def _open_remote(address: Address, kind: str, rest: str, settings: Settings) -> Backend:
     url = urlsplit(rest if kind == "hub" else address.spec)
     options = {key: values[-1] for key, values in parse_qs(url.query).items()}
     key_name = options.pop("api_key_env", None)
@@ -72,11 +77,17 @@ async def open_backend(address: Address, policies: Policies, settings: Settings)
     names = options.pop("names", "")
     plain = url._replace(query="").geturl()
     if kind in ("tgi+http", "tgi+https"):
+        from router.backends.tgi import TgiBackend
+
         served = _served(address, names, settings)
         return TgiBackend(address.name, plain.removeprefix("tgi+"), served, api_key=key)
     if kind == "hub":
+        from router.backends.hub import HubBackend
+
         return HubBackend(address.name, plain, _served(address, names, settings), api_key=key)
     if kind == "litellm":
+        from router.backends.litellm import LitellmBackend
+
         model, _, _ = rest.partition("?")
         return LitellmBackend(
             address.name,
@@ -98,24 +109,31 @@ def _served(address: Address, names: str, settings: Settings) -> tuple[str, ...]
             f"backend {address.name}: TGI does not tell which adapters it holds; start Agoge with the same "
             "LORA_ADAPTERS as TGI (`agoge policy blends --lora-adapters` writes it), or add ?names=a,b"
         )
+    from router.backends.tgi import parse_lora_adapters
+
     return parse_lora_adapters(text)
 
 
 async def _open_embedded(address: Address, base: str, policies: Policies, settings: Settings) -> Backend:
-    wrong = sorted({policy.base for policy in policies.profiles.values() if policy.base != CARRIED_BASE})
+    wrong = sorted({policy.base for policy in policies.profiles.values() if policy.base != BASE_ID})
     if wrong and not base:
         raise PolicyInvalid(
             [
                 Problem(
                     "base",
-                    f"embedded: carries {CARRIED_BASE}, not {wrong[0]}",
+                    f"embedded: carries {BASE_ID}, not {wrong[0]}",
                     "write embedded:/path/to/that-base.gguf",
                 )
             ]
         )
-    gguf = Path(base) if base else blends.locate_base()
     folders = _adapter_folders(policies, settings)
-    converted = {name: blends.cached(folder, gguf, settings.data / "gguf") for name, folder in folders.items()}
+    try:
+        gguf = Path(base) if base else locate_base()
+        converted = {name: cached(folder, gguf, settings.data / "gguf") for name, folder in folders.items()}
+    except (BaseMissing, BaseUnreadable, AdapterRefused) as error:
+        raise SettingsInvalid(f"backend {address.name}: {error}") from error
+    from router.backends.embedded import EmbeddedBackend
+
     backend = EmbeddedBackend(address.name, gguf, converted)
     await backend.start()
     return backend
