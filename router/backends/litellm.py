@@ -35,8 +35,8 @@ _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w+(?:Error|Exception|Timeout): )*(?:\w
 class LitellmBackend:
     """One provider. `name` is the backend's name in the policy, `model` litellm's "provider/model" or a template.
 
-    `names` are the blends and adapters behind a template with `{blend}`; `stand_in` must be said for a model
-    without it. `api_base` and `api_key` are handed to litellm, which reads the provider's own variables otherwise.
+    `names` are the blends and adapters behind a template with `{blend}`; a model without it is a stand-in. Saying
+    `stand_in` makes the constructor hold the two against each other. `api_base` and `api_key` are handed to litellm, which reads the provider's own variables otherwise.
     Raises ValueError for a combination that could let another model speak, for `huggingface/` with `api_base`
     (litellm then asks huggingface.co for the model's config before every call, blocking the event loop), and
     where litellm is not installed.
@@ -47,13 +47,14 @@ class LitellmBackend:
         name: str,
         model: str,
         *,
-        stand_in: bool,
+        stand_in: bool | None = None,
         names: Sequence[str] = (),
         api_base: str | None = None,
         api_key: str | None = None,
         timeouts: Timeouts | None = None,
     ) -> None:
         exact = "{blend}" in model
+        stand_in = not exact if stand_in is None else stand_in
         if model.startswith("huggingface/") and api_base:
             raise ValueError(f"backend {name}: litellm's huggingface/ blocks the service; use tgi+http:// or hub:")
         if exact and (stand_in or not names):

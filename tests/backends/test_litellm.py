@@ -102,6 +102,11 @@ def test_what_could_let_another_model_speak_is_refused(model: str, options: dict
         LitellmBackend("other", model, **options)
 
 
+def test_without_a_word_the_template_says_what_it_is() -> None:
+    assert LitellmBackend("other", "openai/gpt")._inventory == Inventory(stand_in=True)
+    assert LitellmBackend("other", "openai/{blend}", names=["a"])._inventory == Inventory(names=frozenset({"a"}))
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "status", "deltas"),
     [
