@@ -35,6 +35,10 @@ _REFUSED = {
     "trainable_token_indices": "trained token embeddings would be lost",
     "alora_invocation_tokens": "an activated LoRA speaks only after its own tokens; engines apply it everywhere",
     "use_qalora": "QALoRA pools its input; it is not an added product of two factors",
+    "use_bdlora": "block-diagonal factors are stored smaller than they act",
+    "kasa_config": "KaSA truncates the base weights and puts a diagonal between the factors",
+    "monteclora_config": "MonteCLoRA samples its factors anew in each pass",
+    "arrow_config": "Arrow routes each token to another adapter",
     "fan_in_fan_out": "the factors are stored transposed",
 }
 _REBASING = ("pissa", "olora", "corda", "loftq")  # initialisations that also change the base weights

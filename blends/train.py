@@ -234,5 +234,6 @@ def _save(speaker: Any, name: str, recipe: Recipe, out: Path) -> None:
         settings["target_modules"] = sorted(recipe.targets)  # a set in peft: its order differs from run to run
         save_file(tensors, str(written / "half.safetensors"), metadata={"format": "pt"})
         (written / CONFIG).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
+        (written / "half.safetensors").chmod(0o644)  # safetensors makes its files private to this user
         shutil.move(str(written / "half.safetensors"), out / WEIGHTS)
         shutil.move(str(written / CONFIG), out / CONFIG)

@@ -93,6 +93,7 @@ def edit(folder: Path, **changes: Any) -> None:
         ({"r": 3}, r"r is 3: \(r, in\)"),
         ({"r": "8"}, "must be numbers"),
         ({"layer_replication": [[0, 3]]}, "layer_replication"),
+        ({"kasa_config": {"beta": 1}}, "kasa_config.*truncates the base"),
     ],
 )
 def test_what_is_not_plain_lora_is_refused_with_its_reason(
