@@ -130,7 +130,7 @@ class Modes:
         spoken = parts(phrase)
         if spoken in self.exact:
             return self.exact[spoken]
-        if not spoken or any(len(word) > LONGEST for word in spoken):
+        if len(spoken) > self.longest or any(len(word) > LONGEST for word in spoken):
             return None
         found: dict[int, set[str]] = {}
         words = [_Spoken.of(word, self.lemmatizer) for word in spoken]
