@@ -144,8 +144,8 @@ def _require(folder: Path, what: str, found: object, expected: object) -> None:
 def _skops() -> Any:
     """`skops.io`, imported without torch.
 
-    To list the types it trusts, skops imports every module of scikit-learn, and one of those imports torch where it is
-    installed: a second and 200 MB at start-up for nothing. For that moment torch counts as missing.
+    To list the types it trusts, skops imports every module of scikit-learn, and one of those imports torch where
+    it is installed: a second and 200 MB at start-up for nothing. For that moment torch counts as missing.
     """
     hidden = "skops.io" not in sys.modules and "torch" not in sys.modules
     if hidden:
@@ -164,8 +164,8 @@ def _minor(version: str) -> str:
 
 def _require_same_vectors(folder: Path, classifier: Classifier) -> None:
     """The same weights may still compute other vectors: another processor's int8 kernels, another onnxruntime."""
-    texts = [row.text for row in classifier.rows[:: max(1, len(classifier.rows) // _PROBES)]][:_PROBES]
-    stored = classifier.neighbourhood.vectors[:: max(1, len(classifier.rows) // _PROBES)][:_PROBES]
-    cosine = float((classifier.encoder.encode(texts) * stored).sum(axis=1).min())
+    chosen = range(0, len(classifier.rows), max(1, len(classifier.rows) // _PROBES))[:_PROBES]
+    encoded = classifier.encoder.encode([classifier.rows[index].text for index in chosen])
+    cosine = float(np.vecdot(encoded, classifier.neighbourhood.vectors[list(chosen)]).min())
     if not cosine >= _SAME:
         raise ArtefactError(f"{folder}: its exemplars encode differently here (cosine {cosine:.4f}); {_REMEDY}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Mapping
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,7 @@ class Graph:
         # The arena never gives memory back: one long prompt would hold its peak for ever.
         options.enable_cpu_mem_arena = False
         if text_operators:
-            import onnxruntime_extensions
-
-            options.register_custom_ops_library(onnxruntime_extensions.get_library_path())
+            options.register_custom_ops_library(str(_text_operators()))
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         # onnxruntime raises its own unrelated classes (Fail, InvalidGraph, NoSuchFile, ...) without a common
@@ -51,6 +51,21 @@ class Graph:
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         scaled: Vectors = vectors / np.maximum(norms, np.float32(1e-12))
         return scaled
+
+
+def _text_operators() -> Path:
+    """The library that `onnxruntime_extensions.get_library_path()` names, found without importing that package.
+
+    The import would bring in transformers and torch wherever they are installed: seconds at start-up for one path.
+    """
+    spec = importlib.util.find_spec("onnxruntime_extensions")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for suffix in EXTENSION_SUFFIXES:
+            if (library := Path(folder) / f"_extensions_pydll{suffix}").is_file():
+                return library
+    raise EncoderError(
+        "the package onnxruntime-extensions is missing or incomplete; pip install onnxruntime-extensions"
+    )
 
 
 def sha256_of(*paths: Path) -> str:
