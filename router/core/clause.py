@@ -6,13 +6,13 @@ The phrase opens the line: only emoji, bullets, emphasis and a polite word may c
     phrase  = "/" MODE [":"] NAMES                     /mode physics          strong
             | VERB MODE ":" NAMES                      включить режим: физика strong
             | [INSIDE] MODE ":" NAMES                  режим: физика          strong if its clause has <= 2 words
-            | VERB ":" NAMES                           включить: физика
-            | VERB MODE ["-"] NAMES  >                 включи режим физики
+            | VERB ":" NAMES  >                        включить: физика
+            | VERB MODE ["-" | ONTO] NAMES  >          включи режим физики; switch mode to physics
             | VERB NAMES MODE  >                       switch to physics mode
             | VERB NAMES  >                            включи физику
             | INSIDE MODE NAMES  > | INSIDE NAMES MODE  >   в режиме физики; in physics mode
             | MODE ["-"] NAMES  > | NAMES MODE end     режим авто; physics mode on
-            | OFF [":"] MODE [NAMES]  > | OFF NAMES [MODE]  >   выключить режим; turn off physics mode
+            | OFF MODE [[":"] NAMES]  > | OFF NAMES [MODE]  >   выключить режим; turn off physics mode
     NAMES   = NAME ((+ | , | / | & | и | and | with ...) NAME)* | AUTO
     VERB    = ON | ON_WITH_MODE (the latter only where the phrase has MODE)
 
@@ -23,7 +23,8 @@ After ":" and "/" nothing needs to follow: known names are taken, the rest of th
 between names makes any phrase strong, if it has MODE or at least one known name ("включи свет+музыку" is talk).
 
 A strong phrase with an unknown name is reported, never ignored; a weak one is no directive. Likewise "режим:
-физика, музыка": one last unknown word behind a comma or "и" is reported, because it cannot be told from a name.
+физика, музыка": single unknown words behind commas or "и" up to the end of the line are reported, because they
+cannot be told from names.
 A name one typo away counts in strong and in properly ended phrases only. A question mark or "или" right behind the
 names, a question word in their place, or a stray quotation mark means that the sentence talks about modes.
 `AUTO` words must end the phrase everywhere but after "/": "mode: auto insurance" is talk.
@@ -82,6 +83,8 @@ def read_clause(text: str, modes: Modes) -> Clause | None:
     before = word in v.MODE
     if before:
         at = end
+        if form == "verb" and not off and (onto := line.skip(line.space(end), v.ONTO, 1)) > line.space(end):
+            at = onto
     colon = COLON.match(text, at)
     dash = None if colon else DASH.match(text, at)
     after = colon.end() if colon else dash.end() if dash else line.space(at)
@@ -128,7 +131,7 @@ def _decide(
     ended_off = _closed_off(line, found.end)
     if ended_off:
         return Clause(frozenset(), len(line.line), language, plain=plain)
-    strong = slash or colon or found.plus
+    strong = slash or (colon and before) or found.plus
     if found.guessed and plain and not short and follow is None and not found.plus:
         return None
     if follow is None and not strong:
@@ -142,13 +145,21 @@ def _decide(
 
 
 def _last_unknown(line: Line, at: int) -> str | None:
-    """Return the single word that ends the line behind a soft separator, unless it opens a sentence."""
-    place, _ = line.separator(at)
-    match = WORD.match(line.line, place) if place is not None else None
-    if not match or not line.ended(match.end()):
-        return None
-    opens = match.group().lower() in v.QUESTIONS or line.begins(match.start(), "any")
-    return None if opens or keyword(match.group()) in v.AFTER_ON else match.group()
+    """Return the first of the single words that end the line behind soft separators, unless a sentence opens."""
+    first: str | None = None
+    while True:
+        place, _ = line.separator(at)
+        match = WORD.match(line.line, place) if place is not None else None
+        if match is None:
+            return None
+        if first is None:
+            word = keyword(match.group())
+            if word in v.QUESTIONS or word in v.AFTER_ON or line.begins(match.start(), "any"):
+                return None
+            first = match.group()
+        at = match.end()
+        if line.ended(at):
+            return first
 
 
 def _closed_off(line: Line, at: int) -> bool:
@@ -175,6 +186,8 @@ def _decide_infix(
     if _closed_off(line, at):
         return Clause(frozenset(), len(line.line), language)
     if form == "none":
+        if found.off and language == "en" and keyword(line.line[found.start : found.end]) not in v.RESERVED:
+            return None  # "Normal mode" is a heading
         colon = COLON.match(line.line, at)
         follow = colon.end() if colon and line.begins(colon.end(), "none") else None
         tail = line.skip(line.space(at), v.AFTER_ON, 2)

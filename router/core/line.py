@@ -15,7 +15,7 @@ from router.core.words import WORD, keyword
 
 LEAD = re.compile(r"(?:[^\w\"'«»“”„‟‘’‚`<>|{/\\]|_){0,40}")
 _SPACE = re.compile(r"\s*+")
-COLON = re.compile(r"\s*+:\s*+")
+COLON = re.compile(r"\s*+[:：]\s*+")
 DASH = re.compile(r"\s*+[-—–]++\s++")
 SLASH_END = re.compile(r"\s*+[:=]?\s*+")
 _OPENERS, _CLOSERS = "\"'«“„‘`*_", "\"'»”“’`*_"
@@ -27,10 +27,10 @@ _GLUED = re.compile(r"[@\\(=]|\.[a-z]{1,4}\b")
 _CLOSING = re.compile(r"[)\]*_~]*+")
 _TAIL = re.compile(r"[^\w?\"'«»“”„‟‘’‚`]*+$")
 _ASKS = re.compile(r"[\s)\]*_]*+\?")
-_HARD = re.compile(r"\s*+(?:[:;!…]|\.(?!\w)|\s[-—–]++(?=\s)|[—–])\s*+")
+_HARD = re.compile(r"\s*+(?:[-=]>|[:：;!…→]|\.(?!\w)|\s[-—–]++(?=\s)|[—–])\s*+")
 _COMMA = re.compile(r"\s*+,\s*+")
 _GAP = re.compile(r"\s++")
-_BETWEEN = re.compile(r"(?:[\s,;:!…)\]+]|\.(?!\w)|(?<=\w)\.(?!\d)|-++(?=\s|$)|[—–])*+")
+_BETWEEN = re.compile(r"(?:[-=]>|[\s,;:：!…→)\]+]|\.(?!\w)|(?<=\w)\.(?!\d)|-++(?=\s|$)|[—–])*+")
 _SEGMENT = re.compile(r"[^.,!?;:…\n]*+")
 
 

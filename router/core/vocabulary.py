@@ -21,6 +21,7 @@ ON = _set(
 
 ON_WITH_MODE = _set(
     "перейди перейдите перейти используй используйте использовать поставь поставьте поставить смени смените"
+    " измени измените изменить поменяй поменяйте поменять"
     " сменить выбери выберите выбрать установи установите установить запусти запустите запустить"
     " use set select choose start enter go change"
 )
@@ -37,6 +38,9 @@ OFF_WITH_MODE = _set(
 
 PARTICLES = _set("на в во из к мне меня пожалуйста to into on off in from out of the a an me my please")
 """May stand between the verb and what it governs."""
+
+ONTO = _set("на to")
+"""May stand between "режим" and the names: "смени режим на физику"."""
 
 INSIDE = _set("в во in")
 """Open "в режиме физики" and "in physics mode"."""

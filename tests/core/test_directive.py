@@ -84,15 +84,12 @@ def test_language_is_that_of_the_keyword(text: str, language: str) -> None:
     assert directive.language == language
 
 
-PIECES = st.sampled_from(
-    re.findall(
-        r"\S+",
-        "режим режиме mode включи включить выключи switch turn use в in на to off on авто auto физика физику"
-        " агоге physics core academic спорт музыка почему объясни why explain что и and а"
-        ' : + , ? ! . — - / « » " ` ``` > * 🙂',
-    )
-    + ["\n", "\n\n", " "]
+SPOKEN = (
+    "режим режиме mode включи включить выключи switch turn use в in на to off on авто auto физика физику"
+    " агоге physics core academic спорт музыка почему объясни why explain что и and а"
+    ' : + , ? ! . — - / « » " ` ``` > * 🙂'
 )
+PIECES = st.sampled_from([*re.findall(r"\S+", SPOKEN), "\n", "\n\n", " "])
 TEXTS = st.one_of(
     st.text(max_size=80),
     st.lists(PIECES, max_size=14).map(" ".join),

@@ -134,6 +134,14 @@ HEARD: list[tuple[str, str, str]] = [
     ("switch to academic", "academic", ""),
     ("set mode: sport", "sport", ""),
     ("mode academic", "academic", ""),
+    ("смени режим на физику", "physics", ""),
+    ("переключи режим на физику", "physics", ""),
+    ("поменяй режим на спорт", "sport", ""),
+    ("switch mode to physics", "physics", ""),
+    ("set the mode to physics + core", "core+physics", ""),
+    ("режим：физика", "physics", ""),
+    (f"режим: физика → {WHY}", "physics", WHY),
+    ("mode: physics -> why", "physics", "why"),
     # off
     ("режим выкл", "off", ""),
     ("режим: обычный", "off", ""),
@@ -217,7 +225,10 @@ TALK: list[str] = [
     "/model physics",
     "/modephysics",
     "/home/mode physics",
+    "Normal mode",
+    "смени режим на телефоне",
     # about something else
+    "включи: «Физика» Шопенгауэра",
     "включи музыку",
     "включи спорт по телевизору",
     "включи спорт, футбол и музыку",
@@ -296,5 +307,6 @@ UNKNOWN: list[tuple[str, str]] = [
     ("в режиме физика+музыка", "музыка"),
     ("режим: физика, музыка", "музыка"),
     ("режим: физика и музыка", "музыка"),
+    ("режим: физика, математика, химия", "математика"),
     ("режим: спор", "спор"),
 ]
