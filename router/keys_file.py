@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -35,7 +36,7 @@ class Holder(Shape):
 class KeyRing(Shape):
     """The whole file."""
 
-    keys: dict[str, Holder] = Field(
+    keys: dict[str, Annotated[Holder, Field(description="a mapping of tenant and role")]] = Field(
         description="a mapping of API keys to { tenant, role }", examples=['"sha256:...": { tenant: acme }']
     )
 

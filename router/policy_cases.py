@@ -35,8 +35,8 @@ class Expectation(Shape):
         description="a mapping of adapter names to weights, complete",
         examples=["{ core: 1.0, physics: 0.8 }"],
     )
-    error: Refusal | Literal[""] = Field(
-        default="", description="contradiction, unknown_mode or mode_forbidden", examples=["contradiction"]
+    error: Refusal | None = Field(
+        default=None, description="contradiction, unknown_mode or mode_forbidden", examples=["contradiction"]
     )
 
 
@@ -145,7 +145,7 @@ def load_cases(path: Path | str, policies: Policies) -> list[Case]:
 
     def place(at: tuple[str, ...]) -> tuple[str, str | None, int | None]:
         shown = ".".join(at[1:])  # without the `cases` that wraps the list
-        return shown, written.file, written.line(shown)
+        return shown or "cases", written.file, written.line(shown)
 
     shape, problems = shaped(Cases, written.data, place)
     if shape is not None:
@@ -163,7 +163,7 @@ def _case(entry: Entry, line: int | None) -> Case:
         scores=Scores({label: float(p) for label, p in entry.scores.items()}, entry.out_of_domain),
         asked=frozenset(entry.asked) if "asked" in entry.model_fields_set else None,
         adapters=entry.expect.adapters or None,
-        error=entry.expect.error or None,
+        error=entry.expect.error,
         line=line,
     )
 
@@ -176,17 +176,17 @@ def _meaning(shape: Cases, policies: Policies, written: Written) -> Iterator[Pro
         return Problem(where, wrong, right, written.file, written.line(where))
 
     if not shape.cases:
-        yield problem("", "holds no case", "write at least one")
+        yield problem("cases", "holds no case", "write at least one")
     for at, case in enumerate(shape.cases):
         if case.name in names:
             yield problem(f"{at}.name", f"{case.name!r} is written twice", "give each case a name of its own")
         names.add(case.name)
         if bool(case.expect.adapters) == bool(case.expect.error):
             yield problem(f"{at}.expect", "needs either adapters or error", "write { adapters: { core: 1.0 } }")
-        for label, score in case.scores.items():
-            if not 0 <= score <= 1:
-                yield problem(f"{at}.scores.{label}", f"is {score}", "write a probability from 0 to 1")
-        if sum(case.scores.values()) > 1 + 1e-6:
+        odd = {label: score for label, score in case.scores.items() if not 0 <= score <= 1}
+        for label, score in odd.items():
+            yield problem(f"{at}.scores.{label}", f"is {score}", "write a probability from 0 to 1")
+        if not odd and sum(case.scores.values()) > 1 + 1e-6:
             yield problem(f"{at}.scores", "sum to more than 1", "write probabilities")
         profile = policies.profiles.get((case.tenant, case.role or None))
         if profile is None:

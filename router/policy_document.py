@@ -43,7 +43,7 @@ class AdapterEntry(Shape):
         Annotated[Literal["always", "asked"], Tag(f"{TAG}word")] | Annotated[Gate, Tag(f"{TAG}gate")],
         Discriminator(_kind_of_when),
     ] = Field(description="always, asked or a label gate", examples=["{ label: physics, at_least: 0.55 }"])
-    alone: bool = Field(default=False, description="true or false: does it speak without anybody else")
+    alone: bool = Field(default=False, description="true when it speaks without anybody else, else false")
     weight: float = Field(
         default=1.0,
         description="the number its update is multiplied with",

@@ -54,11 +54,11 @@ def resolve(written: Written, labels: frozenset[str] | None = None) -> Policies:
             policy = _policy(profile, caller.tenant, caller.role)
             profiles[caller.tenant, caller.role] = policy
             found = [_placed(problem, placed) for problem in check(policy, labels)]
-        problems += _new(found, problems, caller)
+        problems += _new(found, problems, caller, written)
     known = {problem.where for problem in problems}
     problems += [problem for problem in callers.problems if problem.where not in known]
     if problems or document is None:
-        raise PolicyInvalid(problems)
+        raise PolicyInvalid(sorted(problems, key=lambda problem: problem.line or 0))
     revisions = sorted([tenant, role or "", policy.revision] for (tenant, role), policy in profiles.items())
     return Policies(profiles, _digest(revisions))
 
@@ -69,13 +69,18 @@ def _placed(problem: Problem, place_of: Place) -> Problem:
     return replace(problem, where=where, file=file, line=line)
 
 
-def _new(found: list[Problem], known: list[Problem], caller: Caller) -> list[Problem]:
+def _new(found: list[Problem], known: list[Problem], caller: Caller, written: Written) -> list[Problem]:
     """Return what is new; a fault outside the caller's patches, but because of them, names the caller."""
     new = []
     for problem in found:
+        patch = next((patch for patch in caller.patches if problem.where.startswith(f"{patch}.")), "")
+        if problem.where not in written.lines and any(
+            problem.where == f"{patch}.{k.where}" and problem.wrong == k.wrong for k in known
+        ):
+            continue  # missing in the document, and so in every caller's
         if any(problem.where == k.where and k.wrong.startswith(problem.wrong) for k in known):
             continue
-        if caller.patches and not problem.where.startswith(caller.patches):
+        if caller.patches and not patch and problem.where not in caller.patches:
             problem = replace(problem, wrong=f"{problem.wrong} (for {caller})")
         new.append(problem)
     return new

@@ -49,7 +49,8 @@ def _problem(details: Mapping[str, Any], schema: dict[str, Any], place: Place, s
     kind, found = details["type"], details["input"]
     where, file, line = place(path)
     if kind == "extra_forbidden":
-        known = frozenset(_at(schema, path[:-1]).get("properties", ()))
+        around = _at(schema, path[:-1])
+        known = frozenset(key for branch in _branches(schema, around) for key in branch.get("properties", ()))
         return Problem(where, "is an unknown key", near(path[-1], known), file, line)
     if kind == "missing":
         return Problem(where, "is missing", _advice(_at(schema, path)), file, line)
@@ -74,7 +75,9 @@ def described(value: Any, show: bool = True) -> str:
 
 
 def _advice(schema: Mapping[str, Any]) -> str:
-    """Return what to write, from the field's description and first example."""
+    """Return what to write, from the field's description and first example; the whole file names its keys."""
+    if "$defs" in schema:
+        return f"write a mapping with {', '.join(schema.get('required', ()))}"
     example = f", like {schema['examples'][0]}" if schema.get("examples") else ""
     return f"write {schema.get('description', 'another kind of value')}{example}"
 
@@ -83,8 +86,7 @@ def _at(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     """Return the part of a JSON schema that describes `path`; descriptions beside a reference win over its own."""
     here = _resolved(schema, schema)
     for step in path:
-        branches = [here, *(_resolved(schema, branch) for branch in here.get("oneOf", here.get("anyOf", ())))]
-        for branch in branches:
+        for branch in _branches(schema, here):
             inside = (
                 branch.get("properties", {}).get(step) or branch.get("items") or branch.get("additionalProperties")
             )
@@ -94,6 +96,11 @@ def _at(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         else:
             return {}
     return here
+
+
+def _branches(schema: dict[str, Any], part: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the part itself and, of a union, its members."""
+    return [part, *(_resolved(schema, branch) for branch in part.get("oneOf", part.get("anyOf", ())))]
 
 
 def _resolved(schema: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,19 @@ MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
 """Values after anchors are expanded: a few lines of nested anchors could otherwise fill the memory."""
 
-_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str"))
+_KINDS = {
+    f"tag:yaml.org,2002:{tag}": kind
+    for tag, kind in (
+        ("null", "null"),
+        ("bool", "a boolean"),
+        ("int", "a number"),
+        ("float", "a number"),
+        ("timestamp", "a date"),
+        ("value", "a default"),
+        ("merge", "a merge"),
+    )
+}
+"""Tags of plain scalars that are no text."""
 _MERGE = "tag:yaml.org,2002:merge"
 _SAME_EVERYWHERE = re.compile(
     r"true|false|null|~||[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+|[-+]?\.(inf|nan)",
@@ -174,15 +186,16 @@ class _Reading:
         text: str = node.value
         if node.tag == "tag:yaml.org,2002:str":
             return text
-        plain = node.style is None
-        if (plain and not _SAME_EVERYWHERE.fullmatch(text)) or node.tag not in _PLAIN_TAGS:
-            kind = node.tag.rpartition(":")[2]
+        kind = _KINDS.get(node.tag)
+        if kind is None or node.style is not None:
+            return self.wrong(path, node, f"the tag {node.tag} is not allowed", "remove it")
+        if not _SAME_EVERYWHERE.fullmatch(text):
             shown = "a word here" if self.hides else f"`{text}`"
             return self.wrong(
                 path,
                 node,
-                f"YAML 1.1 reads {shown} as {kind}, other readers as text",
-                f'put it in quotes ("{"..." if self.hides else text}"); booleans are true and false',
+                f"{shown} is {kind} to this YAML reader, another thing to others",
+                "put text in quotes; write numbers in plain digits and booleans as true or false",
             )
         try:
             return loader.construct_object(node)

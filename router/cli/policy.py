@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -110,7 +111,7 @@ def _show(policy: Policy) -> None:
     for cells in adapter_lines(policy):
         table.add_row(*cells)
     who = f"tenant {policy.tenant}" + (f", role {policy.role}" if policy.role else "")
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)  # a pipe has no width
     console.print(f"{who}, revision {policy.revision}, base {policy.base}", markup=False)
     console.print(table)
     for line in (

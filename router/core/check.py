@@ -78,8 +78,8 @@ def _adapter(adapter: Adapter) -> Iterator[Problem]:
     if isinstance(adapter.when, WhenLabel) and not 0 < adapter.when.at_least <= 1:
         yield Problem(
             f"{path}.when.at_least",
-            f"is {adapter.when.at_least}, which no probability can cross both ways",
-            "write a probability over 0 and up to 1",
+            f"is {adapter.when.at_least}",
+            "write a probability over 0 and up to 1, like 0.55",
         )
     if isinstance(adapter.when, WhenLabel) and not adapter.when.label.strip():
         yield Problem(f"{path}.when.label", "is blank", "write the classifier's label that opens the gate")
@@ -203,13 +203,9 @@ def _closure(policy: Policy) -> Iterator[Problem]:
             "lower compose.at_most or split the policy by tenant",
         )
         return
-    alone = {adapter.name for adapter in policy.adapters if adapter.alone}
-    for names in reachable_names(policy):
-        if not names:
-            yield Problem(
-                "adapters",
-                "nobody would speak when no gate opens: the bare base model would answer",
-                "make one adapter `when: always`, or name some in `otherwise`",
-            )
-        if len(names) > 1 and names & alone:  # pragma: no cover - the rules above exclude it; this is the proof
-            yield Problem("adapters", f"{sorted(names)} breaks isolation", "report this: a rule is missing")
+    if any(not names for names in reachable_names(policy)):
+        yield Problem(
+            "adapters",
+            "nobody would speak when no gate opens: the bare base model would answer",
+            "make one adapter `when: always`, or name some in `otherwise`",
+        )
