@@ -118,7 +118,7 @@ def free_port() -> int:
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[str]:
     """Serve `app` with a real uvicorn on a loopback port; yields its address."""
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2)

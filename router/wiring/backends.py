@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from blends.adapter import AdapterRefused
 from blends.base import BASE_ID, BaseMissing, BaseUnreadable, locate_base
@@ -69,7 +69,7 @@ async def open_backend(address: Address, policies: Policies, settings: Settings)
 
 def _open_remote(address: Address, kind: str, rest: str, settings: Settings) -> Backend:
     url = urlsplit(rest if kind == "hub" else address.spec)
-    options = {key: values[-1] for key, values in parse_qs(url.query).items()}
+    options = _options(url.query)
     key_name = options.pop("api_key_env", None)
     key = settings.environment.get(key_name) if key_name else None
     if key_name and not key:
@@ -97,6 +97,12 @@ def _open_remote(address: Address, kind: str, rest: str, settings: Settings) -> 
             api_base=options.get("api_base"),
         )
     raise SettingsInvalid(f"backend {address.name}: {address.spec!r} is no address; known forms: {KINDS}")
+
+
+def _options(query: str) -> dict[str, str]:
+    """Read `a=1&b=2`. A plus stays a plus, unlike in a web form: blend ids are full of them."""
+    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    return {unquote(key): unquote(value) for key, _, value in pairs}
 
 
 def _served(address: Address, names: str, settings: Settings) -> tuple[str, ...]:
