@@ -36,10 +36,10 @@ class LitellmBackend:
     """One provider. `name` is the backend's name in the policy, `model` litellm's "provider/model" or a template.
 
     `names` are the blends and adapters behind a template with `{blend}`; a model without it is a stand-in. Saying
-    `stand_in` makes the constructor hold the two against each other. `api_base` and `api_key` are handed to litellm, which reads the provider's own variables otherwise.
-    Raises ValueError for a combination that could let another model speak, for `huggingface/` with `api_base`
-    (litellm then asks huggingface.co for the model's config before every call, blocking the event loop), and
-    where litellm is not installed.
+    `stand_in` makes the constructor hold the two against each other. `api_base` and `api_key` are handed to
+    litellm, which reads the provider's own variables otherwise. Raises ValueError for a combination that could
+    let another model speak, for `huggingface/` with `api_base` (litellm then asks huggingface.co for the model's
+    config before every call, blocking the event loop), and where litellm is not installed.
     """
 
     def __init__(
