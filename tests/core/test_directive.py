@@ -7,7 +7,7 @@ import re
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from router.core.directive import Directive, parse
@@ -97,6 +97,7 @@ TEXTS = st.one_of(
 )
 
 
+@settings(deadline=None)  # the machine may be loaded; time has its own test below
 @given(TEXTS)
 @example("/")
 @example("режим:")
@@ -123,6 +124,7 @@ NAMES = st.lists(
 PROMPTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60).map(lambda t: "почему " + t)
 
 
+@settings(deadline=None)  # the machine may be loaded; time has its own test below
 @given(
     NAMES,
     st.sampled_from(["режим: {}", "включить режим: {}", "mode: {}", "/mode {}", "**Режим: {}**", "🙂 режим: {}"]),
@@ -144,6 +146,7 @@ def test_prompt_behind_a_directive_comes_out_whole_and_clean(
         pytest.fail(f"{text!r} was refused")
 
 
+@settings(deadline=None)  # the machine may be loaded; time has its own test below
 @given(
     TEXTS.filter(lambda text: "`" not in text),
     st.sampled_from(["", "yaml"]),
