@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "AGOGE"})
 @click.version_option(__version__, prog_name="agoge")
 def command() -> None:
     """Agoge decides which LoRA adapters should speak."""
