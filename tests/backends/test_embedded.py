@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from router.backends.embedded import DEFAULT_MAX_TOKENS, EmbeddedBackend
+from router.backends.embedded import EmbeddedBackend
+from router.backends.llama_chat import DEFAULT_MAX_TOKENS
 from router.backends.timeouts import Timeouts
 from router.core.blend import Blend
 from router.core.conversation import Message
