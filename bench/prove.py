@@ -33,7 +33,11 @@ from router.yaml_text import Written
 Decide = Callable[[Policy, Scores, frozenset[str] | None], Decision]
 DECISIONS = 1_000_000
 PER_POLICY = 250
+"""Decisions about one random policy: enough to meet its ties, few enough for thousands of policies."""
+REORDERED = 0.1
+"""Share of decisions taken again with the lines of the policy in another order."""
 SHOWN = 10
+"""How many violations are printed in full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def broken(
         yield "label or revision is wrong"
     if Decision.from_json(decision.to_json()) != decision:
         yield "the decision does not survive JSON"
-    if reordered.revision != policy.revision or decide(reordered, scores, asked) != decision:
+    if random.random() < REORDERED and (reordered != policy or decide(reordered, scores, asked) != decision):
         yield "the order of lines matters"
     yield from _dropped(decide, policy, scores, asked, speaking, random)
 

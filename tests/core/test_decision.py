@@ -1,0 +1,53 @@
+"""Decision as JSON: the exact form that caches hold, and refusal of anything else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from router.core.decide import decide
+from router.core.decision import Decision
+from router.core.scores import Scores
+from tests.core.profiles import ACADEMIC, CORE, PHYSICS, policy
+
+SOME = policy(CORE, PHYSICS, ACADEMIC)
+
+
+def test_the_json_form() -> None:
+    decision = decide(SOME, Scores({"physics": 0.75, "law": 0.25}), None)
+    assert json.loads(decision.to_json()) == {
+        "blend": [[["core", 1.0], ["physics", 0.8]], decision.blend.id, False],
+        "verdicts": [
+            ["academic", False, "not_asked", 1.0, None, None, None],
+            ["core", True, "always", 1.0, None, None, None],
+            ["physics", True, "scored", 0.8, "physics", 0.75, 0.5],
+        ],
+        "reason": "scored",
+        "label": "physics",
+        "scores": {"physics": 0.75, "law": 0.25},
+        "out_of_domain": False,
+        "policy": "0123456789abcdef",
+        "classifier": "",
+        "tenant": "acme",
+        "role": "editor",
+    }
+
+
+@pytest.mark.parametrize("asked", [None, frozenset({"academic"}), frozenset({"physics"})])
+def test_what_is_read_back_is_equal(asked: frozenset[str] | None) -> None:
+    decision = decide(SOME, Scores({"physics": 1 / 3}, out_of_domain=asked is None), asked)
+    assert Decision.from_json(decision.to_json()) == decision
+    assert Decision.from_json(decision.to_json().encode()) == decision
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"blend": 1}', b"\xff", '{"blend": [[], "x", false]}'])
+def test_anything_else_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match="not a decision"):
+        Decision.from_json(text)
+
+
+def test_an_unknown_field_is_refused() -> None:
+    raw = json.loads(decide(SOME, Scores(), None).to_json())
+    with pytest.raises(ValueError, match="not a decision"):
+        Decision.from_json(json.dumps({**raw, "prompt": "text"}))
