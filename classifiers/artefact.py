@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from classifiers.classifier import Classifier
 from classifiers.encoders import Encoder, open_encoder
-from classifiers.errors import ArtefactError
+from classifiers.errors import ArtefactError, EncoderError
 from classifiers.head import Head
 from classifiers.neighbourhood import Neighbourhood, starts_of
 from classifiers.rows import digest, read_rows
@@ -84,7 +84,8 @@ def load(folder: Path, encoder: Encoder | None = None) -> Classifier:
     """Read an artefact back; `encoder` None opens the one that the manifest names.
 
     Raises `ArtefactError` when a file is missing or damaged, or when format, scikit-learn minor version,
-    encoder, labels or fingerprint are not what the manifest says; the message says how to train anew.
+    encoder, labels or fingerprint are not what the manifest says; the message says how to train anew. Raises `EncoderError`
+    when the encoder itself cannot be opened.
     """
     manifest = read_manifest(folder)
     _require(folder, "scikit-learn", _minor(str(manifest["sklearn"])), _minor(sklearn.__version__))
@@ -92,6 +93,8 @@ def load(folder: Path, encoder: Encoder | None = None) -> Classifier:
         encoder = encoder or open_encoder(manifest["encoder"]["spec"])
         _require(folder, "encoder", manifest["encoder"]["id"], encoder.id)
         rows = tuple(read_rows(folder / EXEMPLARS))
+        if list(rows) != sorted(rows):
+            raise ValueError(f"{EXEMPLARS} is not in the order of its vectors")
         vectors = np.load(folder / VECTORS, allow_pickle=False)
         regression = _skops().load(folder / HEAD, trusted=TRUSTED)
         if not isinstance(regression, LogisticRegression):
@@ -107,7 +110,7 @@ def load(folder: Path, encoder: Encoder | None = None) -> Classifier:
         _require(folder, "labels", manifest["labels"], list(classifier.labels))
         _require(folder, "labels", manifest["labels"], sorted({row.label for row in rows}))
         _require(folder, "fingerprint", manifest["fingerprint"], classifier.fingerprint)
-    except ArtefactError:
+    except (ArtefactError, EncoderError):
         raise
     # skops, numpy and json raise many kinds for a damaged file, and every one means the same here
     except Exception as error:

@@ -54,7 +54,7 @@ class Classifier:
         )
         state.update(repr((self.encoder.id, self.labels, numbers)).encode())
         for array in (self.head.weights, self.head.bias, around.vectors):
-            state.update(np.ascontiguousarray(array).tobytes())
+            state.update(repr((array.shape, array.dtype.str)).encode() + np.ascontiguousarray(array).tobytes())
         state.update(digest(self.rows).encode())
         return state.hexdigest()[:16]
 
@@ -93,7 +93,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path, encoder: Encoder | None = None) -> Classifier:
-        """Read an artefact folder; `encoder` None opens the one named in it. Raises `ArtefactError`."""
+        """Read an artefact folder; `encoder` None opens the one named in it. See `artefact.load`."""
         from classifiers import artefact
 
         return artefact.load(folder, encoder)
@@ -101,5 +101,7 @@ class Classifier:
     def _neighbours(self, cosines: NDArray[np.float32], k: int) -> tuple[Neighbour, ...]:
         if k <= 0:
             return ()
-        order = np.argsort(-cosines, kind="stable")[:k]
+        k = min(k, len(cosines))
+        order = np.sort(np.argpartition(cosines, -k)[-k:])
+        order = order[np.argsort(-cosines[order], kind="stable")]
         return tuple(Neighbour(self.rows[i].text, self.rows[i].label, float(cosines[i])) for i in order)

@@ -58,12 +58,16 @@ class Head:
         return scores
 
 
-def fit_regression(vectors: Vectors, labels: NDArray[np.str_], strength: float) -> LogisticRegression:
-    """Fit an uncalibrated regression; `strength` is scikit-learn's C. Labels weigh the same at any count."""
+def fit_regression(
+    vectors: Vectors, labels: NDArray[np.str_], strength: float, tolerance: float = 1e-4
+) -> LogisticRegression:
+    """Fit an uncalibrated regression; `strength` and `tolerance` are scikit-learn's C and tol.
+
+    Labels weigh the same however many rows each has.
+    """
     # In float64: in float32 the solver stops early, and not at the same place on every machine.
-    return LogisticRegression(C=strength, class_weight="balanced", max_iter=300).fit(
-        vectors.astype(np.float64), labels
-    )
+    regression = LogisticRegression(C=strength, class_weight="balanced", max_iter=300, tol=tolerance)
+    return regression.fit(vectors.astype(np.float64), labels)
 
 
 def logits_of(regression: LogisticRegression, vectors: Vectors) -> Matrix:

@@ -42,7 +42,13 @@ def export(model: str, target: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
         folder = Path(scratch) / "encoder"
         folder.mkdir()
-        _trace(loaded, folder / GRAPH)
+        try:
+            _trace(loaded, folder / GRAPH)
+        # the tracer fails with whatever the model's own code raises, and with protobuf's limit of 2 GB
+        except Exception as error:
+            raise EncoderError(
+                f"st:{model}: cannot be exported to ONNX ({error}); choose another model"
+            ) from error
         loaded.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
         prefix = loaded.prompts.get(loaded.default_prompt_name) or ""
         Settings(prefix=prefix, max_tokens=int(loaded.max_seq_length or 512), source=model).write(folder)

@@ -12,7 +12,7 @@ import pytest
 import skops.io
 from sklearn.neighbors import KNeighborsClassifier
 
-from classifiers import ArtefactError, Classifier, artefact
+from classifiers import ArtefactError, Classifier, EncoderError, artefact
 from tests.classifiers.material import ROWS
 
 
@@ -96,6 +96,19 @@ def test_a_changed_exemplar_or_vector_is_refused(classifier: Classifier, folder:
     np.save(folder / "embeddings.npy", vectors[::-1])
     with pytest.raises(ArtefactError, match="fingerprint"):
         Classifier.load(folder, classifier.encoder)
+
+
+def test_exemplars_in_another_order_than_their_vectors_are_refused(classifier: Classifier, folder: Path) -> None:
+    lines = (folder / "exemplars.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "exemplars.jsonl").write_text("".join(lines[::-1]), encoding="utf-8")
+    with pytest.raises(ArtefactError, match="not in the order of its vectors"):
+        Classifier.load(folder, classifier.encoder)
+
+
+def test_a_missing_encoder_is_not_called_a_damaged_artefact(folder: Path) -> None:
+    _edit(folder, lambda manifest: manifest["encoder"].update(spec="onnx:/nowhere"))
+    with pytest.raises(EncoderError, match="not an exported encoder"):
+        Classifier.load(folder)
 
 
 def test_nothing_in_the_folder_can_run_code(classifier: Classifier, folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -55,6 +56,13 @@ def test_random_words_of_another_world_are_out_of_domain(classifier: Classifier)
 def test_predict_many_equals_predict_exactly(classifier: Classifier) -> None:
     texts = [row.text for row in ROWS[::5]] + NOTHING
     assert classifier.predict_many(texts) == [classifier.predict(text) for text in texts]
+
+
+def test_threads_get_the_answers_that_one_thread_gets(classifier: Classifier) -> None:
+    texts = [row.text for row in ROWS] * 3
+    alone = [classifier.predict(text) for text in texts]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(classifier.predict, texts)) == alone
 
 
 def test_nearest_finds_the_exemplar_itself_first_and_sorts(classifier: Classifier) -> None:
