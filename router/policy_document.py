@@ -135,7 +135,8 @@ def schema() -> dict[str, Any]:
     for name, shape in [*definitions.items(), ("Role", profile)]:
         definitions[f"{name}Patch"] = _loosened(shape)
     tenant = copy.deepcopy(definitions["RolePatch"])
-    patches = {"type": "object", "additionalProperties": {"$ref": "#/$defs/RolePatch"}}
+    removable = {"anyOf": [{"$ref": "#/$defs/RolePatch"}, {"type": "null"}]}
+    patches = {"type": "object", "additionalProperties": removable}
     tenant["properties"]["roles"] = {"anyOf": [patches, {"type": "null"}]}
     definitions["TenantPatch"] = {**tenant, "title": "TenantPatch"}
     made["properties"]["roles"]["additionalProperties"] = {"$ref": "#/$defs/RolePatch"}
