@@ -83,9 +83,9 @@ def save(classifier: Classifier, folder: Path) -> None:
 def load(folder: Path, encoder: Encoder | None = None) -> Classifier:
     """Read an artefact back; `encoder` None opens the one that the manifest names.
 
-    Raises `ArtefactError` when a file is missing or damaged, or when format, scikit-learn minor version,
-    encoder, labels or fingerprint are not what the manifest says; the message says how to train anew. Raises `EncoderError`
-    when the encoder itself cannot be opened.
+    Raises `ArtefactError` when a file is missing or damaged, or when format, scikit-learn minor version, encoder,
+    labels or fingerprint are not what the manifest says; the message says how to train anew. Raises
+    `EncoderError` when the encoder itself cannot be opened.
     """
     manifest = read_manifest(folder)
     _require(folder, "scikit-learn", _minor(str(manifest["sklearn"])), _minor(sklearn.__version__))
