@@ -10,6 +10,8 @@ import hmac
 from collections.abc import Iterable, Sequence
 
 _PURPOSE = "agoge decision key, version 1"  # another use of the same secret can never give the same digest
+_SEAL = b"agoge cached decision, version 1"
+_SEAL_BYTES = 16
 _SHORTEST_SECRET = 16
 
 
@@ -46,6 +48,23 @@ def decision_key(
         _listed(prefix),
     )
     return hmac.digest(secret, b"".join(fields), "sha256")
+
+
+def seal(secret: bytes, key: bytes, value: bytes) -> bytes:
+    """Return `value` behind a 16-byte HMAC-SHA256 over key and value: what a shared cache may hold.
+
+    Without it, whoever can write to the cache could put the core into an isolated decision, or serve one
+    prompt's decision to another.
+    """
+    return hmac.digest(secret, _SEAL + key + value, "sha256")[:_SEAL_BYTES] + value
+
+
+def unseal(secret: bytes, key: bytes, sealed: bytes) -> bytes:
+    """Return the value that was sealed under `key`. Raises ValueError when it was not sealed by us, for it."""
+    value = sealed[_SEAL_BYTES:]
+    if not hmac.compare_digest(seal(secret, key, value), sealed):
+        raise ValueError("the cached value is not ours: its seal does not fit")
+    return value
 
 
 def _written(text: str) -> bytes:
