@@ -21,7 +21,7 @@ _OPTIONS = [
     click.option("--backend", "backends", multiple=True, metavar="NAME=ADDRESS", help="Where a named backend is."),
     click.option("--cache", default="memory:", show_default=True, help="memory:, redis://HOST:PORT/DB or none:"),
     click.option("--keys", type=FILE, help="A keys file: API key -> tenant and role."),
-    click.option("--classifier", type=FILE, show_default=".agoge/classifier", help="The artefact."),
+    click.option("--classifier", type=FILE, help="A trained artefact, used as it is."),
     click.option("--exemplars", type=FILE, show_default="policies/exemplars", help="Labelled prompts."),
     click.option("--encoder", default="use", show_default=True, help="use, st:FOLDER-OR-HUB-ID or onnx:FOLDER"),
     click.option("--data", type=FILE, default=Path(".agoge"), show_default=True, help="Built files."),

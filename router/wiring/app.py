@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
@@ -17,11 +17,12 @@ from router.channels import errors
 from router.channels.decisions import decision_routes
 from router.channels.health import health_routes
 from router.channels.openai import chat_routes
+from router.channels.request_id import RequestIds
 from router.channels.wire import ClientGone, Identify
-from router.core.facts import Fact
+from router.core.facts import Fact, PolicyReloaded
 from router.core.policy import Policies
 from router.keys_file import load_keys
-from router.ports import Sink
+from router.ports import DecisionCache, Sink
 from router.service import Router
 from router.sinks.metrics import CONTENT_TYPE, MetricsSink
 from router.wiring.reload import Loader, PolicyWatch
@@ -49,7 +50,6 @@ async def running(
     Raises AgogeError (a bad policy, setting or artefact) before anything is served.
     """
     say: Progress = progress or (lambda what, share: None)
-    scorer = await open_scorer(settings, say)
     metrics = MetricsSink()
     all_sinks = (metrics, *sinks)
 
@@ -57,28 +57,25 @@ async def running(
         for sink in all_sinks:
             sink.record(fact)
 
-    secret, cache = settings.secret(), open_cache(settings.cache)
-    loader = Loader(settings, scorer, record)
-    say("engine", None)
-    try:
-        state = await loader.load()
-        identify = _identify(settings, state.policies)
-        router = Router(state, scorer, cache, secret, all_sinks)
+    async with AsyncExitStack() as opened:
+        secret, cache = settings.secret(), _cache(settings)  # what is quick to refuse comes before what is slow
+        opened.push_async_callback(cache.aclose)
+        scorer = await open_scorer(settings, say)
+        opened.callback(scorer.close)
+        loader = Loader(settings, scorer, record)
+        say("engine", None)
+        router = Router(await loader.load(), scorer, cache, secret, all_sinks)
+        opened.push_async_callback(lambda: router.state.fleet.aclose())  # the one in force by then
+        identify = _identify(settings, router.state.policies)
+        record(PolicyReloaded(router.state.policies.revision, None))
         watch = PolicyWatch(router, loader, settings)
-        background = [
+        opened.push_async_callback(watch.aclose)
+        opened.push_async_callback(
+            _cancel,
             asyncio.create_task(watch.run()),
             asyncio.create_task(_look(router, settings.inventory_seconds)),
-        ]
-        try:
-            yield Running(router, build_app(router, watch, metrics, identify), watch)
-        finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
-            await router.state.fleet.aclose()
-    finally:
-        scorer.close()
-        await cache.aclose()
+        )
+        yield Running(router, build_app(router, watch, metrics, identify), watch)
 
 
 async def open_scorer(settings: Settings, progress: Progress | None = None) -> ClassifierScorer:
@@ -86,13 +83,16 @@ async def open_scorer(settings: Settings, progress: Progress | None = None) -> C
     say: Progress = progress or (lambda what, share: None)
     say("classifier", None)
     try:
-        classifier = await asyncio.to_thread(
-            classifiers.ensure,
-            settings.classifier_folder,
-            settings.exemplars,
-            settings.encoder,
-            lambda stage, done, total: say(f"classifier: {stage}", done / total),
-        )
+        if settings.classifier is not None:  # somebody's own artefact: used as it is, never trained over
+            classifier = await asyncio.to_thread(classifiers.Classifier.load, settings.classifier)
+        else:
+            classifier = await asyncio.to_thread(
+                classifiers.ensure,
+                settings.data / "classifier",
+                settings.exemplars,
+                settings.encoder,
+                lambda stage, done, total: say(f"classifier: {stage}", done / total),
+            )
     except classifiers.ClassifierError as error:
         raise SettingsInvalid(str(error)) from error
     return ClassifierScorer(classifier)
@@ -106,7 +106,9 @@ def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify
         summary="The router that decides which LoRA adapters should speak.",
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would be built from whatever Host the client made up
     )
+    app.add_middleware(RequestIds)
     errors.install(app, router)
     app.include_router(chat_routes(router, identify))
     app.include_router(decision_routes(router, identify))
@@ -119,6 +121,13 @@ def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify
     return app
 
 
+def _cache(settings: Settings) -> DecisionCache:
+    try:
+        return open_cache(settings.cache)
+    except ValueError as error:
+        raise SettingsInvalid(f"--cache: {error}") from None
+
+
 def _identify(settings: Settings, policies: Policies) -> Identify:
     if settings.keys is None:
         return lambda api_key: ("default", None)
@@ -129,5 +138,10 @@ def _identify(settings: Settings, policies: Policies) -> Identify:
 async def _look(router: Router, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
-        with suppress(OSError):
-            await router.state.fleet.look()
+        await router.state.fleet.look()
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

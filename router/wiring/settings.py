@@ -43,11 +43,6 @@ class Settings:
     reload_seconds: float = 1.0
     inventory_seconds: float = 5.0
 
-    @property
-    def classifier_folder(self) -> Path:
-        """Where the trained classifier lies."""
-        return self.classifier or self.data / "classifier"
-
     def secret(self) -> bytes:
         """Return the key of the cache's digests: random per process in memory, shared for a shared cache.
 
