@@ -55,9 +55,8 @@ def main() -> None:
         found = classifier.predict_many(questions)
         print(f"{len(questions)} out-of-scope questions of CLINC150")
         print(f"  out of domain: {share([p.out_of_domain for p in found])}")
-        print(
-            f"  no label reaches 0.55, or out of domain: {share([p.out_of_domain or top(p)[1] < 0.55 for p in found])}"
-        )
+        closed = [p.out_of_domain or top(p)[1] < 0.55 for p in found]
+        print(f"  no label reaches 0.55, or out of domain: {share(closed)}")
         domain = [not p.out_of_domain and top(p)[0] != "general" and top(p)[1] >= 0.55 for p in found]
         print(f"  a label other than general at 0.55 or more: {share(domain)}")
 

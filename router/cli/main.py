@@ -40,7 +40,10 @@ class LazyGroup(click.Group):
             formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "AGOGE"})
+_CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "AGOGE"}
+
+
+@click.group(cls=LazyGroup, context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="agoge")
 def command() -> None:
     """Agoge decides which LoRA adapters should speak."""
