@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ from router.shapes import Shape, shaped
 from router.yaml_text import Written, read_yaml
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_SHOWN = frozenset({"keys", "tenant", "role"})
 _KEY = re.compile(r"[\x21-\x7e]+")
 """Visible ASCII: what an Authorization header can carry."""
 
@@ -59,22 +60,20 @@ class Keys:
 
 def load_keys(path: Path | str, policies: Policies) -> Keys:
     """Read a keys file. Raises PolicyInvalid with every problem; no message shows a key, only its place."""
-    written = read_yaml(Path(path), hides="keys")
-    entries = written.data.get("keys") if isinstance(written.data, dict) else None
-    shown = {key: f"#{at}" for at, key in enumerate(entries, 1)} if isinstance(entries, dict) else {}
+    written = read_yaml(Path(path), shows=_SHOWN)
 
     def place(at: tuple[str, ...]) -> tuple[str, str | None, int | None]:
-        where = ".".join(shown.get(step, step) if depth == 1 else step for depth, step in enumerate(at))
+        where = _shown(written.data, at)
         return where, written.file, written.line(where)
 
     ring, problems = shaped(KeyRing, written.data, place, show=False)
     if ring is None:
         raise PolicyInvalid(problems)
     holders: dict[str, tuple[str, str | None]] = {}
-    for key, holder in ring.keys.items():
-        digest, found = _read(key, holder, policies, shown[key], written)
+    for at, (key, holder) in enumerate(ring.keys.items(), 1):
+        digest, found = _read(key, holder, policies, f"#{at}", written)
         if digest in holders:
-            found.append(_problem(written, shown[key], "is a key that stands here twice", "keep one of the two"))
+            found.append(_problem(written, f"#{at}", "is a key that stands here twice", "keep one of the two"))
         problems += found
         holders[digest] = (holder.tenant, holder.role or None)
     if not ring.keys:
@@ -84,6 +83,16 @@ def load_keys(path: Path | str, policies: Policies) -> Keys:
     if problems:
         raise PolicyInvalid(problems)
     return Keys(holders)
+
+
+def _shown(data: Any, path: tuple[str, ...]) -> str:
+    """Return a path in which whatever could be a key is a number, even in a file that is laid out wrongly."""
+    steps = []
+    for step in path:
+        entries = list(data) if isinstance(data, dict) else []
+        steps.append(step if step in _SHOWN or step not in entries else f"#{entries.index(step) + 1}")
+        data = data.get(step) if isinstance(data, dict) else None
+    return ".".join(steps)
 
 
 def _read(key: str, holder: Holder, policies: Policies, at: str, written: Written) -> tuple[str, list[Problem]]:
@@ -113,4 +122,4 @@ def _problem(written: Written, at: str, wrong: str, right: str) -> Problem:
 
 
 def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

@@ -45,13 +45,14 @@ _SAME_EVERYWHERE = re.compile(
 class Written:
     """What a file says and where: `lines` maps a dotted path ("adapters.core.weight") to its 1-based line.
 
-    `hides`: the mapping under this top-level key has secret keys; paths call them #1, #2, ... in file order.
+    `shows`: in a file of secrets, the only keys that may be named; paths call the others #1, #2, ... in file
+    order, and no message quotes a value. None: nothing here is secret.
     """
 
     data: Any
     file: str
     lines: Mapping[str, int] = field(default_factory=dict)
-    hides: str | None = None
+    shows: frozenset[str] | None = None
 
     def line(self, where: str) -> int | None:
         """Return the line of `where`, or of the nearest thing around it that is written down."""
@@ -60,7 +61,7 @@ class Written:
         return self.lines.get(where)
 
 
-def read_yaml(path: Path, *, hides: str | None = None) -> Written:
+def read_yaml(path: Path, *, shows: frozenset[str] | None = None) -> Written:
     """Read one file. Raises PolicyInvalid, with the line where there is one, when it is not sound YAML."""
     try:
         with path.open("rb") as file:
@@ -68,10 +69,10 @@ def read_yaml(path: Path, *, hides: str | None = None) -> Written:
     except OSError as error:
         problem = Problem("", f"cannot be read: {error.strerror}", "give the path of a readable file", str(path))
         raise PolicyInvalid([problem]) from error
-    return parse_yaml(content, str(path), hides=hides)
+    return parse_yaml(content, str(path), shows=shows)
 
 
-def parse_yaml(content: bytes, file: str, *, hides: str | None = None) -> Written:
+def parse_yaml(content: bytes, file: str, *, shows: frozenset[str] | None = None) -> Written:
     """Parse what a file holds; `file` is only named in errors. Raises PolicyInvalid."""
     if len(content) > MAX_BYTES:
         raise PolicyInvalid([Problem("", "is larger than 1 MB", "split it; policies are short", file)])
@@ -80,7 +81,7 @@ def parse_yaml(content: bytes, file: str, *, hides: str | None = None) -> Writte
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise PolicyInvalid([Problem("", "is not UTF-8", "save it as UTF-8", file, line)]) from error
-    reading = _Reading(file, hides)
+    reading = _Reading(file, shows)
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -88,15 +89,15 @@ def parse_yaml(content: bytes, file: str, *, hides: str | None = None) -> Writte
             raise PolicyInvalid([Problem("", "is empty", "see docs/policy.md for a first one", file)])
         data = reading.value(node, (), loader)
     except yaml.YAMLError as error:
-        raise PolicyInvalid([_syntax_problem(error, text, file)]) from error
+        raise PolicyInvalid([_syntax_problem(error, text, file, quotes=shows is None)]) from error
     except RecursionError as error:
         raise PolicyInvalid([Problem("", "is nested too deeply", "flatten it", file)]) from error
     if reading.problems:
         raise PolicyInvalid(reading.problems)
-    return Written(data, file, reading.lines, hides)
+    return Written(data, file, reading.lines, shows)
 
 
-def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
+def _syntax_problem(error: yaml.YAMLError, text: str, file: str, *, quotes: bool) -> Problem:
     """Say in words what the parser stumbled over."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
@@ -107,15 +108,16 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
         return Problem("", "a tab is used for indentation", "use spaces", file, at)
     if "single document" in str(getattr(error, "context", "")):
         return Problem("", "holds several documents (`---`)", "keep one per file", file, at)
-    return Problem("", f"is not YAML: {said}", "check quotes, colons and indentation around this line", file, at)
+    wrong = f"is not YAML: {said}" if quotes else "is not YAML"  # the parser quotes aliases and tags
+    return Problem("", wrong, "check quotes, colons and indentation around this line", file, at)
 
 
 class _Reading:
     """One walk over the parsed nodes: collects data, lines and problems."""
 
-    def __init__(self, file: str, hides: str | None) -> None:
+    def __init__(self, file: str, shows: frozenset[str] | None) -> None:
         self.file = file
-        self.hides = hides
+        self.shows = shows
         self.lines: dict[str, int] = {}
         self.problems: list[Problem] = []
         self.seen = 0
@@ -152,7 +154,6 @@ class _Reading:
         """Return a mapping; keys of its own win over keys that `<<` brings in."""
         own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
-        hidden = self.hides is not None and path == (self.hides,)
         for at, (key_node, value_node) in enumerate(node.value, 1):
             if key_node.tag == _MERGE:
                 for part in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
@@ -164,12 +165,12 @@ class _Reading:
             key = self.scalar(key_node, path, loader) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 if isinstance(key_node, yaml.ScalarNode) and not self.noted(key_node):
-                    shown = "" if hidden else f" `{key_node.value}`"
+                    shown = "" if self.shows is not None else f" `{key_node.value}`"
                     self.wrong(path, key_node, f"the key{shown} is not text", "put it in quotes")
                 elif not isinstance(key_node, yaml.ScalarNode):
                     self.wrong(path, key_node, "a key is a list or a mapping", "use text as keys")
                 continue
-            shown = f"#{at}" if hidden else key
+            shown = key if self.shows is None or key in self.shows else f"#{at}"
             if key in own:
                 self.wrong((*path, shown), key_node, "is written twice", "keep one of the two")
                 continue
@@ -190,7 +191,7 @@ class _Reading:
         if kind is None or node.style is not None:
             return self.wrong(path, node, f"the tag {node.tag} is not allowed", "remove it")
         if not _SAME_EVERYWHERE.fullmatch(text):
-            shown = "a word here" if self.hides else f"`{text}`"
+            shown = f"`{text}`" if self.shows is None else "a word here"
             return self.wrong(
                 path,
                 node,

@@ -239,8 +239,8 @@ def test_a_problem_names_file_line_path_wrong_and_right() -> None:
 @pytest.mark.parametrize("path", [p for p in INVALID if p.stem > "021"], ids=lambda p: p.stem)
 def test_what_the_shape_refuses_the_schema_refuses_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is either refused by the JSON schema, or wrong in meaning (which no schema can see)."""
-    data = parse_yaml_or_skip_syntax(path)
-    if data is None:
+    written = sound(path)
+    if written is None:
         return  # wrong as YAML already: no data to hold against a schema
     by_shape: list[Problem] = []
     shaped = shapes._problem
@@ -251,17 +251,17 @@ def test_what_the_shape_refuses_the_schema_refuses_too(path: Path, monkeypatch: 
 
     monkeypatch.setattr(shapes, "_problem", recorded)
     with pytest.raises(PolicyInvalid):
-        resolve(Written(data, path.name))
-    refused = not jsonschema.Draft202012Validator(schema()).is_valid(data)
+        resolve(written)
+    refused = not jsonschema.Draft202012Validator(schema()).is_valid(written.data)
     # a tenant's patch may lack anything: only the reader, which resolves it, can see that the whole then lacks it
     visible = [p for p in by_shape if not (p.where.startswith("tenants.") and p.wrong == "is missing")]
     assert refused or not visible
 
 
-def parse_yaml_or_skip_syntax(path: Path) -> Any:
-    """Return the data, or None when the file is not sound YAML."""
+def sound(path: Path) -> Written | None:
+    """Return what the file says, or None when it is not sound YAML."""
     try:
-        return parse_yaml(path.read_bytes(), path.name).data
+        return parse_yaml(path.read_bytes(), path.name)
     except PolicyInvalid:
         return None
 

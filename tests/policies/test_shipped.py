@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -10,10 +11,11 @@ import pytest
 
 from router.core.policy import Always, WhenAsked, WhenLabel
 from router.core.reachable import reachable
+from router.keys_file import load_keys
 from router.policy_cases import cases_beside, load_cases, reached, run_cases
 from router.policy_document import schema, schema_text
-from router.policy_file import load_policies
-from router.yaml_text import read_yaml
+from router.policy_file import load_policies, resolve
+from router.yaml_text import parse_yaml, read_yaml
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = (ROOT / "policies", ROOT / "policies/examples")
@@ -60,6 +62,24 @@ def test_the_default_policy_is_the_documented_one() -> None:
         "sport": (WhenLabel("sport", 0.45), False, 0.8),
     }
     assert {"агоге", "ядро", "agoge"} == set(policy.adapter("core").aliases)
+
+
+def test_the_guides_examples_are_sound(tmp_path: Path) -> None:
+    """docs/policy.md: its first policy loads, and its keys file knows the key that its digest is of."""
+    policy, cases, tenants, keys = re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "docs/policy.md").read_text(), re.DOTALL
+    )
+    whole = parse_yaml(policy.encode(), "docs/policy.md")
+    assert len(reachable(resolve(whole).profile("default", None))) == 5
+    path = tmp_path / "keys.yaml"
+    path.write_text(keys)
+    team = load_policies(ROOT / "policies/examples/team.yaml")
+    assert load_keys(path, team).identify("sk-example") == ("clinic", "editor")
+    path.write_text(cases)
+    assert all(outcome.passed for outcome in run_cases(team, load_cases(path, team)))
+    medicine = "  medicine: { from: ./m, when: { label: medicine, at_least: 0.7 } }\n"
+    joined = parse_yaml((policy.replace("adapters:\n", f"adapters:\n{medicine}") + tenants).encode(), "x")
+    assert ("clinic", "intern") in resolve(joined).profiles
 
 
 def test_the_default_cases_reach_every_blend() -> None:
