@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -20,13 +20,18 @@ from router.core.policy import Policies, Policy
 from router.core.reading import Reading, confirmation, read
 from router.core.reply import Delta, Event, Finish, Prompt, Usage
 from router.core.scores import NOTHING_SCORED
-from router.fleet import Fleet, Reply
+from router.fleet import Fleet
 from router.ports import CacheUnavailable, DecisionCache, Scorer, Sink
+from router.stream import Reply
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A parsed request, whatever channel it came through."""
+    """A parsed request, whatever channel it came through.
+
+    `request_id` is the caller's own name for it, for the log. Engines are told the decision's id instead: that
+    one is unique, and it is ours.
+    """
 
     conversation: Conversation
     model: str | None = None
@@ -78,8 +83,10 @@ class Router:
 
     async def decide(self, ask: Ask) -> Routed:
         """Decide who should speak. Raises Refused when the caller asked for what cannot be."""
+        return await self._decide(ask, self.state)
+
+    async def _decide(self, ask: Ask, state: State) -> Routed:
         started = time.perf_counter()
-        state = self.state
         policy = state.policies.profile(ask.tenant, ask.role)
         reading = read(ask.conversation, ask.model, state.modes[ask.tenant, ask.role])
         key = decision_key(
@@ -91,30 +98,38 @@ class Router:
             asked=reading.asked,
             prefix=[message.text for message in reading.messages if message.role == "user"],
         )
-        decision = await self._recall(key)
+        decision = await self._recall(key, policy, state.closure[ask.tenant, ask.role])
         cache: Literal["hit", "miss"] = "hit" if decision else "miss"
         if decision is None:
             scores = await self.scorer.score(reading.subject) if reading.subject.strip() else NOTHING_SCORED
             decision = replace(decide(policy, scores, reading.asked), classifier=self.scorer.fingerprint)
             self._remember(key, decision)
         routed = Routed(f"dec_{uuid.uuid4().hex}", decision, reading, policy, state, cache)
-        self.record(Decided(routed.id, decision, cache, time.perf_counter() - started))
+        self.record(Decided(routed.id, decision, cache, time.perf_counter() - started, ask.request_id))
         return routed
 
     async def answer(self, ask: Ask) -> tuple[Routed, Reply]:
         """Decide, plan, and return a reply that has begun. Raises Refused while nothing was promised yet."""
-        routed = await self.decide(ask)
-        attempts = await routed.state.fleet.plan(routed.decision.blend, routed.policy.backends)
-        if routed.reading.confirms is not None:
-            return routed, Reply("router", False, _confirm(routed))
-        prompt = Prompt(routed.decision.blend, routed.reading.messages, ask.parameters, routed.id)
-        return routed, await routed.state.fleet.dispatch(attempts, prompt)
+        state = self.state
+        with state.fleet.held():  # a reload meanwhile must not retire these engines under the request
+            routed = await self._decide(ask, state)
+            attempts = await state.fleet.plan(routed.decision.blend, routed.policy.backends)
+            if routed.reading.confirms is not None:
+                return routed, Reply("router", False, _confirm(routed))
+            prompt = Prompt(routed.decision.blend, routed.reading.messages, ask.parameters, routed.id)
+            return routed, await state.fleet.dispatch(attempts, prompt)
 
-    async def _recall(self, key: bytes) -> Decision | None:
+    async def _recall(self, key: bytes, policy: Policy, closure: Collection[Blend]) -> Decision | None:
+        """Look the decision up. Whoever can write to the cache still cannot make anybody speak who may not."""
         try:
             value = await self.cache.get(key)
-            return None if value is None else Decision.from_json(value)
-        except (CacheUnavailable, ValueError) as error:  # ValueError: somebody else's bytes under our key
+            if value is None:
+                return None
+            decision = Decision.from_json(value)
+            if decision.policy != policy.revision or decision.blend not in closure:
+                raise ValueError("not a decision of this policy")
+            return decision
+        except (CacheUnavailable, ValueError, RecursionError) as error:  # the last two: somebody else's bytes
             self.record(CacheFailed("get", str(error)))
             return None
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from router.channels.openai import read_model
+from router.channels.request_id import request_id
 from router.channels.wire import (
     Identify,
     bearer,
@@ -32,7 +33,7 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
     async def decisions(request: Request) -> JSONResponse:
         tenant, role = identify(bearer(request))
         body = await read_body(request)
-        ask = Ask(_conversation(body), read_model(body), {}, tenant, role)
+        ask = Ask(_conversation(body), read_model(body), {}, tenant, role, request_id(request))
         told, headers = await unless_gone(request, explain(router, ask))
         return JSONResponse(told, headers=headers)
 

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from router.channels.request_id import HEADER, request_id
 from router.core.errors import BadRequest, Refused
 from router.core.facts import RequestRefused
 from router.service import Router
@@ -62,13 +63,17 @@ def install(app: FastAPI, router: Router) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
-        refusal = BadRequest(f"{request.method} {request.url.path}: {error.detail}")
+        refusal = BadRequest(f"{request.method} {request.scope['path']}: {error.detail}")
         refusal.status = error.status_code
         refusal.code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-        return respond(refusal)
+        response = respond(refusal)
+        response.headers.update(error.headers or {})  # such as Allow, which a 405 must have
+        return response
 
     async def broken(request: Request, error: Exception) -> JSONResponse:
-        return respond(Refused("internal error; the log has the details"))
+        response = respond(Refused("internal error; the log has the details"))
+        response.headers[HEADER] = request_id(request)  # this answer is made outside of the middleware
+        return response
 
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(RequestValidationError, invalid)

@@ -13,29 +13,32 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from router.channels.errors import error_object
+from router.channels.json_body import written
 from router.channels.parameters import read_parameters
+from router.channels.request_id import request_id
 from router.channels.sse import EventStream
 from router.channels.wire import (
     Identify,
     bearer,
     decision_headers,
     decision_object,
+    header_text,
     read_body,
     read_messages,
     unless_gone,
 )
-from router.core.errors import BackendFailed, BadRequest
+from router.core.errors import BadRequest, Refused
 from router.core.facts import RequestRefused
 from router.core.offers import offers
 from router.core.reply import Delta, Finish, Usage
-from router.fleet import Reply
 from router.service import Ask, Routed, Router
+from router.stream import Reply
 
 OWNER = "agoge"
+LONGEST_MODEL = 1000  # characters: every reachable blend's name fits, and an error may repeat it
 
 
 def chat_routes(router: Router, identify: Identify) -> APIRouter:
@@ -53,20 +56,22 @@ def chat_routes(router: Router, identify: Identify) -> APIRouter:
         body = await read_body(request)
         model = read_model(body)
         stream, usage_wanted = _read_stream(body)
-        ask = Ask(read_messages(body.get("messages")), model, read_parameters(body), tenant, role)
+        conversation, parameters = read_messages(body.get("messages")), read_parameters(body)
+        ask = Ask(conversation, model, parameters, tenant, role, request_id(request))
         routed, reply = await unless_gone(request, router.answer(ask), _drop)
-        headers = {**decision_headers(routed), "x-agoge-backend": reply.backend}
-        if reply.stand_in:  # a stand-in has no adapters: saying otherwise would be a lie
-            headers["x-agoge-stand-in"] = "true"
-            headers["x-agoge-adapters"] = ""
-        head = _Head(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), model or "auto")
-        if stream:
-            return EventStream(_chunks(router, head, reply, usage_wanted), reply.events.aclose, headers)
         try:
+            headers = {**decision_headers(routed), "x-agoge-backend": header_text(reply.backend)}
+            if reply.stand_in:  # a stand-in has no adapters: saying otherwise would be a lie
+                headers["x-agoge-stand-in"] = "true"
+                headers["x-agoge-adapters"] = ""
+            head = _Head(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), model or "auto")
+            if stream:
+                return EventStream(_chunks(router, head, reply, usage_wanted), reply.events.aclose, headers)
             whole = await unless_gone(request, _collect(head, routed, reply))
-        finally:
+            return Response(written(whole), headers=headers, media_type="application/json")
+        except BaseException:
             await reply.events.aclose()
-        return JSONResponse(whole, headers=headers)
+            raise
 
     @routes.get("/models", summary="What `model` may be: auto, each mode, each blend the caller can reach")
     async def models(request: Request) -> dict[str, Any]:
@@ -93,10 +98,12 @@ def _model(name: str, born: int) -> dict[str, Any]:
 
 
 def read_model(body: dict[str, Any]) -> str | None:
-    """Return the `model` field. Raises BadRequest when it is not text."""
+    """Return the `model` field. Raises BadRequest when it is not text, or too long to be shown to anybody."""
     model = body.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(f"model must be text, not {type(model).__name__}", param="model")
+    if model is not None and len(model) > LONGEST_MODEL:
+        raise BadRequest(f"model has {len(model)} characters; {LONGEST_MODEL} are allowed", param="model")
     return model
 
 
@@ -133,10 +140,10 @@ class _Head:
         }
 
 
-async def _chunks(router: Router, head: _Head, reply: Reply, usage_wanted: bool) -> AsyncGenerator[str, None]:
+async def _chunks(router: Router, head: _Head, reply: Reply, usage_wanted: bool) -> AsyncGenerator[bytes, None]:
     """Yield the answer as SSE blocks: role first, deltas, finish_reason, usage if asked for, [DONE]."""
 
-    def block(choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> str:
+    def block(choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> bytes:
         more: dict[str, object] = {"usage": usage} if usage_wanted else {}
         return _data(head.body("chat.completion.chunk", choices, **more))
 
@@ -160,15 +167,15 @@ async def _chunks(router: Router, head: _Head, reply: Reply, usage_wanted: bool)
                     usage = event
         if usage_wanted:
             yield block([], _usage(usage))
-        yield "data: [DONE]\n\n"
-    except BackendFailed as error:  # our 200 is out already: OpenAI's clients raise on a top-level `error`
+        yield b"data: [DONE]\n\n"
+    except Refused as error:  # our 200 is out already: OpenAI's clients raise on a top-level `error`
         router.record(RequestRefused(error.code, error.status))
         yield _data(error_object(error))
-        yield "data: [DONE]\n\n"
+        yield b"data: [DONE]\n\n"
 
 
-def _data(body: dict[str, Any]) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
+def _data(body: dict[str, Any]) -> bytes:
+    return b"data: " + written(body) + b"\n\n"
 
 
 def _usage(usage: Usage | None) -> dict[str, int]:

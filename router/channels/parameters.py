@@ -20,10 +20,10 @@ def _number(low: float, high: float) -> Callable[[Any], str | None]:
     return check
 
 
-def _whole(low: int) -> Callable[[Any], str | None]:
+def _whole(low: int, high: int) -> Callable[[Any], str | None]:
     def check(value: Any) -> str | None:
-        ok = isinstance(value, int) and not isinstance(value, bool) and value >= low
-        return None if ok else f"a whole number of at least {low}"
+        ok = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        return None if ok else f"a whole number of at least {low} and at most {high}"
 
     return check
 
@@ -41,23 +41,37 @@ def _is(kind: type, name: str) -> Callable[[Any], str | None]:
     return check
 
 
-def _anything(value: Any) -> str | None:
-    return None
+def _tools(value: Any) -> str | None:
+    ok = isinstance(value, list) and all(isinstance(tool, dict) for tool in value)
+    return None if ok else "a list of tools (objects)"
+
+
+def _tool_choice(value: Any) -> str | None:
+    return None if isinstance(value, str | dict) else "none, auto, required, or an object that names a function"
+
+
+def _response_format(value: Any) -> str | None:
+    ok = (
+        isinstance(value, dict)
+        and isinstance(value.get("type"), str)
+        and isinstance(value.get("json_schema", {}), dict)
+    )
+    return None if ok else 'an object such as {"type": "json_object"}'
 
 
 _PASSED: Mapping[str, Callable[[Any], str | None]] = {
-    "max_tokens": _whole(1),
-    "max_completion_tokens": _whole(1),
+    "max_tokens": _whole(1, 2**31 - 1),
+    "max_completion_tokens": _whole(1, 2**31 - 1),
     "temperature": _number(0, 2),
     "top_p": _number(0, 1),
     "frequency_penalty": _number(-2, 2),
     "presence_penalty": _number(-2, 2),
     "stop": _stop,
-    "seed": _whole(-(2**63)),
-    "tools": _is(list, "a list of tools"),
-    "tool_choice": _anything,
+    "seed": _whole(-(2**63), 2**63 - 1),
+    "tools": _tools,
+    "tool_choice": _tool_choice,
     "parallel_tool_calls": _is(bool, "true or false"),
-    "response_format": _is(dict, "an object"),
+    "response_format": _response_format,
 }
 
 
@@ -77,7 +91,7 @@ def read_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
             continue
         right = wrong(value)
         if right is not None:
-            raise BadRequest(f"{name} must be {right}, not {value!r:.80}", param=name)
+            raise BadRequest(f"{name} must be {right}, not {repr(value)[:80]}", param=name)
         found[name] = value
     limit = found.pop("max_completion_tokens", None)
     if limit is not None:

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+STALL_SECONDS = 120.0  # a client that takes nothing for so long keeps an engine for nobody
+
 
 class EventStream(Response):
-    """Sends each yielded string as it is; the generator formats `data: ...` blocks itself."""
+    """Sends each yielded block as it is; the generator formats `data: ...` itself.
+
+    The server's own flow control holds `send` back while the client does not read, and that holds the engine back:
+    nothing piles up here.
+    """
 
     def __init__(
-        self, events: AsyncGenerator[str, None], free: Callable[[], Awaitable[None]], headers: Mapping[str, str]
+        self, events: AsyncGenerator[bytes, None], free: Callable[[], Awaitable[None]], headers: Mapping[str, str]
     ) -> None:
         """`free` lets go of what `events` reads from, even when nobody ever started `events`."""
         super().__init__(
@@ -40,7 +46,8 @@ class EventStream(Response):
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
-                sending.result()
+                with suppress(TimeoutError):  # it stalled: the server closes a connection whose answer has no end
+                    sending.result()
         finally:
             sending.cancel()
             leaving.cancel()
@@ -51,7 +58,8 @@ class EventStream(Response):
         async with aclosing(self._events):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for event in self._events:
-                await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
+                async with asyncio.timeout(STALL_SECONDS):
+                    await send({"type": "http.response.body", "body": event, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

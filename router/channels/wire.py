@@ -6,18 +6,20 @@ Knows no endpoint.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
+from router.channels.json_body import read_object
 from router.core.conversation import Conversation, Message
 from router.core.errors import BadRequest
 from router.service import Routed
 
 MAX_BODY = 8 * 1024 * 1024  # bytes: a 100k-token prompt in UTF-8 with room for an image or two
+_PLAIN = "!#$&'()*+,/:;=?@[]^`{|}~ \"<>\\"  # all of ASCII that is visible, and the space, but not %
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 T = TypeVar("T")
@@ -34,22 +36,29 @@ class ClientGone(Exception):
 
 
 async def read_body(request: Request) -> dict[str, Any]:
-    """Return the JSON object in the request's body. Raises BadRequest (413 when it is over MAX_BODY)."""
+    """Return the JSON object in the request's body.
+
+    Raises BadRequest (413 when it is over MAX_BODY), and ClientGone when the client leaves before its end.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > MAX_BODY:
+        raise _too_large()
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY:
-            refusal = BadRequest(f"the body is larger than {MAX_BODY} bytes", code="payload_too_large")
-            refusal.status = 413
-            raise refusal
-        chunks.append(chunk)
     try:
-        body = json.loads(b"".join(chunks))
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise BadRequest(f"the body must be a JSON object, not {type(body).__name__}")
-    return body
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > MAX_BODY:
+                raise _too_large()
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise ClientGone from None
+    return read_object(b"".join(chunks))
+
+
+def _too_large() -> BadRequest:
+    refusal = BadRequest(f"the body is larger than {MAX_BODY} bytes", code="payload_too_large")
+    refusal.status = 413
+    return refusal
 
 
 def bearer(request: Request) -> str | None:
@@ -70,7 +79,9 @@ def _message(raw: object, where: str) -> Message:
         raise BadRequest(f"{where} must be an object with role and content", param=where)
     role, content = raw.get("role"), raw.get("content")
     if role not in ROLES:
-        raise BadRequest(f"{where}.role must be one of {', '.join(ROLES)}, not {role!r}", param=f"{where}.role")
+        raise BadRequest(
+            f"{where}.role must be one of {', '.join(ROLES)}, not {role!r:.80}", param=f"{where}.role"
+        )
     if isinstance(content, Sequence) and not isinstance(content, str):
         for index, part in enumerate(content):
             if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
@@ -82,14 +93,19 @@ def _message(raw: object, where: str) -> Message:
     return Message(role, content, extra or None)
 
 
+def header_text(text: str) -> str:
+    """Return `text` as a header can carry it: visible ASCII as it is, everything else percent-encoded."""
+    return quote(text, safe=_PLAIN)
+
+
 def decision_headers(routed: Routed) -> dict[str, str]:
-    """Return the decision as headers; a label outside ASCII is percent-encoded."""
+    """Return the decision as headers; what a header cannot carry is percent-encoded (RFC 3986)."""
     decision = routed.decision
     return {
         "x-agoge-decision-id": routed.id,
-        "x-agoge-label": quote(decision.label or "", safe=" ,;:/"),
-        "x-agoge-adapters": str(decision.blend),
-        "x-agoge-blend": decision.blend.id,
+        "x-agoge-label": header_text(decision.label or ""),
+        "x-agoge-adapters": header_text(str(decision.blend)),
+        "x-agoge-blend": header_text(decision.blend.id),
         "x-agoge-cache": routed.cache,
     }
 
@@ -122,17 +138,19 @@ async def unless_gone(
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_gone(request))
+    delivered = False
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
+            delivered = True
             return task.result()
-    finally:
+        raise ClientGone
+    finally:  # also when the server is being stopped
         for pending in (task, gone):
             pending.cancel()
         await asyncio.gather(task, gone, return_exceptions=True)
-    if dispose is not None and not task.cancelled() and task.exception() is None:
-        await dispose(task.result())
-    raise ClientGone
+        if dispose is not None and not delivered and not task.cancelled() and task.exception() is None:
+            await dispose(task.result())
 
 
 async def _gone(request: Request) -> None:

@@ -10,12 +10,13 @@ from router.core.decision import Decision
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision was taken. `seconds` from the parsed request to the decision."""
+    """A decision was taken. `seconds` from the parsed request to the decision; `request_id` is the caller's."""
 
     id: str
     decision: Decision
     cache: Literal["hit", "miss"]
     seconds: float
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

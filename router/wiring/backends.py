@@ -13,8 +13,9 @@ address is opened: nobody pays for a vendor they do not use.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -27,6 +28,12 @@ from router.core.policy import Policies
 from router.ports import Backend
 from router.wiring.settings import Settings, SettingsInvalid
 
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "tgi+http": ("names", "api_key_env"),
+    "tgi+https": ("names", "api_key_env"),
+    "hub": ("names", "api_key_env"),
+    "litellm": ("names", "api_key_env", "api_base"),
+}
 KINDS = "embedded:, tgi+http://, tgi+https://, hub:https://, litellm:PROVIDER/MODEL"
 
 
@@ -69,7 +76,11 @@ async def open_backend(address: Address, policies: Policies, settings: Settings)
 
 def _open_remote(address: Address, kind: str, rest: str, settings: Settings) -> Backend:
     url = urlsplit(rest if kind == "hub" else address.spec)
-    options = _options(url.query)
+    if kind not in OPTIONS:
+        raise SettingsInvalid(
+            f"backend {address.name}: {_shown(address.spec)!r} is no address; known forms: {KINDS}"
+        )
+    options = _options(url.query, OPTIONS[kind])
     key_name = options.pop("api_key_env", None)
     key = settings.environment.get(key_name) if key_name else None
     if key_name and not key:
@@ -85,31 +96,45 @@ def _open_remote(address: Address, kind: str, rest: str, settings: Settings) -> 
         from router.backends.hub import HubBackend
 
         return HubBackend(address.name, plain, _served(address, names, settings), api_key=key)
-    if kind == "litellm":
-        from router.backends.litellm import LitellmBackend
+    from router.backends.litellm import LitellmBackend
 
-        model, _, _ = rest.partition("?")
-        return LitellmBackend(
-            address.name,
-            model,
-            names=names.split(",") if names else (),
-            api_key=key,
-            api_base=options.get("api_base"),
-        )
-    raise SettingsInvalid(f"backend {address.name}: {address.spec!r} is no address; known forms: {KINDS}")
+    model, _, _ = rest.partition("?")
+    return LitellmBackend(address.name, model, names=_names(names), api_key=key, api_base=options.get("api_base"))
 
 
-def _options(query: str) -> dict[str, str]:
-    """Read `a=1&b=2`. A plus stays a plus, unlike in a web form: blend ids are full of them."""
-    pairs = (pair.partition("=") for pair in query.split("&") if pair)
-    return {unquote(key): unquote(value) for key, _, value in pairs}
+def _options(query: str, known: Sequence[str]) -> dict[str, str]:
+    """Read `a=1&b=2`. A plus stays a plus, unlike in a web form: blend ids are full of them.
+
+    Raises ValueError for an option that is unknown, empty or given twice.
+    """
+    options: dict[str, str] = {}
+    for pair in filter(None, query.split("&")):
+        name, _, value = map(unquote, pair.partition("="))
+        if name not in known:
+            raise ValueError(f"the address has an option {name!r}; it may have {', '.join(known)}")
+        if not value or name in options:
+            raise ValueError(
+                f"the option {name} is {'given twice' if value else 'empty'}; write it once: {name}=..."
+            )
+        options[name] = value
+    return options
+
+
+def _shown(spec: str) -> str:
+    """Return an address without the password that somebody may have written into it."""
+    head, at, tail = spec.rpartition("@")
+    return f"{head.partition('//')[0]}//...@{tail}" if at else spec
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
 def _served(address: Address, names: str, settings: Settings) -> tuple[str, ...]:
     """Return the adapter names this engine was launched with: TGI has no call that tells them."""
     text = settings.environment.get("LORA_ADAPTERS", "")
     if names:
-        return tuple(name.strip() for name in names.split(","))
+        return _names(names)
     if not text:
         raise SettingsInvalid(
             f"backend {address.name}: TGI does not tell which adapters it holds; start Agoge with the same "
@@ -133,14 +158,18 @@ async def _open_embedded(address: Address, base: str, policies: Policies, settin
             ]
         )
     folders = _adapter_folders(policies, settings)
-    try:
+
+    def converted() -> tuple[Path, dict[str, Path]]:
         gguf = Path(base) if base else locate_base()
-        converted = {name: cached(folder, gguf, settings.data / "gguf") for name, folder in folders.items()}
+        return gguf, {name: cached(folder, gguf, settings.data / "gguf") for name, folder in folders.items()}
+
+    try:
+        gguf, adapters = await asyncio.to_thread(converted)
     except (BaseMissing, BaseUnreadable, AdapterRefused) as error:
         raise SettingsInvalid(f"backend {address.name}: {error}") from error
     from router.backends.embedded import EmbeddedBackend
 
-    backend = EmbeddedBackend(address.name, gguf, converted)
+    backend = EmbeddedBackend(address.name, gguf, adapters)
     await backend.start()
     return backend
 

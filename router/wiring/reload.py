@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
-from router.core.check import check
-from router.core.errors import AgogeError, PolicyInvalid
+from router.core.errors import AgogeError
 from router.core.facts import Fact, PolicyReloaded
 from router.core.modes import Modes
 from router.core.policy import Policies
@@ -36,14 +37,15 @@ async def load_rules(settings: Settings, scorer: Scorer) -> State:
 
     Raises PolicyInvalid with everything that is wrong.
     """
-    policies = await asyncio.to_thread(load_policies, settings.policy)
-    problems = [p for policy in policies.profiles.values() for p in check(policy, scorer.labels)]
-    if problems:
-        raise PolicyInvalid(list(dict.fromkeys(problems)))
-    lemmatizer = RussianLemmatizer()
-    modes = {key: Modes.of(policy, lemmatizer) for key, policy in policies.profiles.items()}
-    closure = {key: reachable(policy) for key, policy in policies.profiles.items()}
-    return State(policies, modes, closure, Fleet({}, lambda fact: None))
+
+    def compiled() -> State:  # in a thread: a dictionary is read and blends are listed while requests are served
+        policies = load_policies(settings.policy, scorer.labels)
+        lemmatizer = RussianLemmatizer()
+        modes = {key: Modes.of(policy, lemmatizer) for key, policy in policies.profiles.items()}
+        closure = {key: reachable(policy) for key, policy in policies.profiles.items()}
+        return State(policies, modes, closure, Fleet({}, lambda fact: None))
+
+    return await asyncio.to_thread(compiled)
 
 
 class Loader:
@@ -57,74 +59,99 @@ class Loader:
         self._record = record
         self._opener = opener
         self._open: dict[Address, Backend] = {}
+        self.stamp: object = None
 
     async def load(self) -> State:
         """Read the policy and open what it needs.
 
         Raises PolicyInvalid or SettingsInvalid, and then leaves nothing open that was not open before.
         """
+        self.stamp = await asyncio.to_thread(stamp, self._settings.policy)  # before reading: later changes differ
         rules = await load_rules(self._settings, self._scorer)
-        wanted = addresses(rules.policies, self._settings)
+        wanted = await asyncio.to_thread(addresses, rules.policies, self._settings)
         opened: dict[Address, Backend] = {}
         try:
             for address in wanted.values():
                 if address not in self._open:
                     opened[address] = await self._opener(address, rules.policies, self._settings)
+            reused: Mapping[Address, Backend] = self._open | opened
+            fleet = Fleet({name: reused[address] for name, address in wanted.items()}, self._record)
+            await fleet.look()
         except BaseException:
             await asyncio.gather(*(backend.aclose() for backend in opened.values()), return_exceptions=True)
             raise
-        self._open = {a: opened[a] if a in opened else self._open[a] for a in wanted.values()}
-        fleet = Fleet({name: self._open[address] for name, address in wanted.items()}, self._record)
-        await fleet.look()
+        self._open = {address: reused[address] for address in wanted.values()}
         return replace(rules, fleet=fleet)
 
 
 class PolicyWatch:
-    """Looks at the policy file, and swaps the router's state when a changed file turns out to be good."""
+    """Looks at the policy file, and swaps the router's state when a changed file turns out to be good.
+
+    `trouble` says why the file on disk is not in force, None while it is.
+    """
 
     def __init__(self, router: Router, loader: Loader, settings: Settings) -> None:
         self.trouble: str | None = None
         self._router = router
         self._loader = loader
         self._settings = settings
-        self._seen = self._stamp()
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+        self._retiring: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Look for ever, every `reload_seconds`."""
         while True:
             await asyncio.sleep(self._settings.reload_seconds)
-            stamp = self._stamp()
-            if stamp != self._seen:
-                self._seen = stamp
+            if await asyncio.to_thread(stamp, self._settings.policy) != self._loader.stamp:
                 await self.reload()
 
     async def reload(self) -> None:
         """Read the file now. A bad one keeps the old policy and says so in health, metrics and log."""
-        old = self._router.state
-        try:
-            state = await self._loader.load()
-        except (AgogeError, OSError) as error:
-            self.trouble = str(error)
-            self._router.record(PolicyReloaded(old.policies.revision, self.trouble))
-            return
-        self._router.state = state  # the one swap: requests under way keep the state they began with
-        self.trouble = None
-        self._router.record(PolicyReloaded(state.policies.revision, None))
-        task = asyncio.create_task(_retire(old.fleet, state.fleet))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        async with self._reloading:
+            old = self._router.state
+            try:
+                state = await self._loader.load()
+            except (AgogeError, OSError) as error:
+                self._keep(str(error))
+            except Exception as error:  # our own mistake, not the file's: the old policy serves on all the same
+                self._keep(
+                    f"reading the policy failed unexpectedly, please report it: {type(error).__name__}: {error}"
+                )
+            else:
+                self._router.state = state  # the one swap: requests under way keep the state they began with
+                self.trouble = None
+                self._router.record(PolicyReloaded(state.policies.revision, None))
+                self._retiring = asyncio.create_task(_retire(old.fleet, state.fleet, self._retiring))
 
-    def _stamp(self) -> object:
-        try:
-            stat = self._settings.policy.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    async def aclose(self) -> None:
+        """Close what is still being retired, its streams included."""
+        if self._retiring is not None:
+            self._retiring.cancel()
+            await asyncio.gather(self._retiring, return_exceptions=True)
+
+    def _keep(self, trouble: str) -> None:
+        self.trouble = trouble
+        self._router.record(PolicyReloaded(self._router.state.policies.revision, trouble))
 
 
-async def _retire(old: Fleet, new: Fleet) -> None:
-    """Close what the new fleet does not use, once the streams that began on it have ended."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(old.idle.wait(), DRAIN_SECONDS)
-    await old.aclose(keep=new.backends)
+def stamp(file: Path) -> object:
+    """Return what changes whenever the file is touched, replaced or rewritten, be it within one clock tick."""
+    try:
+        stat = file.stat()
+        return stat.st_mtime_ns, stat.st_ino, hashlib.sha256(file.read_bytes()).digest()
+    except OSError as error:
+        return type(error), error.errno
+
+
+async def _retire(old: Fleet, new: Fleet, before: asyncio.Task[None] | None) -> None:
+    """Close what the new fleet does not use, once the streams that began on it have ended.
+
+    Fleets retire in order: an older one may still be streaming from an engine that `old` took over from it.
+    """
+    try:
+        if before is not None:
+            await before
+        with suppress(TimeoutError):
+            await asyncio.wait_for(old.idle.wait(), DRAIN_SECONDS)
+    finally:
+        await old.aclose(keep=new.backends)
