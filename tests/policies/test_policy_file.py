@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import jsonschema
@@ -12,6 +13,7 @@ import yaml
 from router import shapes
 from router.core.errors import Forbidden, PolicyInvalid, Problem
 from router.core.policy import Always, Policies, WhenLabel
+from router.core.reachable import reachable
 from router.policy_document import schema
 from router.policy_file import resolve
 from router.yaml_text import Written, parse_yaml
@@ -272,3 +274,43 @@ def test_the_schema_completes_patches_too() -> None:
     validator.validate(data)
     data["tenants"]["acme"]["adapters"]["physics"]["wieght"] = 0.5
     assert not validator.is_valid(data)
+
+
+# --- whatever stands in a file
+
+PIECES = [
+    *(
+        b"null",
+        b"[]",
+        b"{}",
+        b"-1",
+        b"9" * 400,
+        b"true",
+        b"\xff",
+        b"\x00",
+        b"\t",
+        b"\n",
+        b": ",
+        b"- ",
+        b"? ",
+        b"|",
+    ),
+    *(b"&a ", b"*a", b"<<: ", b"!!str ", b"{", b"}", b'"', b"'", b".inf", b"always", b"core", b"roles: ", b"."),
+]
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_a_damaged_file_is_refused_in_words_or_still_sound(seed: int) -> None:
+    random = Random(seed)
+    content = bytearray(TENANTS.encode())
+    for _ in range(random.choice((1, 1, 2, 4))):
+        start = random.randrange(len(content))
+        content[start : start + random.choice((0, 1, 3, 9))] = random.choice(PIECES)
+    found: tuple[Problem, ...] = ()
+    try:
+        policies = resolve(parse_yaml(bytes(content), "policy.yaml"))
+    except PolicyInvalid as invalid:
+        found = invalid.problems
+        policies = loaded(TENANTS)
+    assert all(problem.file == "policy.yaml" and problem.wrong and problem.right for problem in found)
+    assert all(reachable(policy) for policy in policies.profiles.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from bench.oracle import oracle
@@ -16,6 +16,9 @@ from router.core.reachable import reachable
 from router.core.scores import Scores
 from router.policy_file import resolve
 from router.yaml_text import Written
+
+calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+"""No wall clock: a busy machine is no fault. Refused asks are filtered out, about half of them."""
 
 NAMES = ["art", "core", "draft", "law", "phys", "sport"]
 LABELS = [f"about-{name}" for name in NAMES]
@@ -70,6 +73,7 @@ def decided(policy: Policy, scores: Scores, asked: frozenset[str] | None) -> Dec
         raise
 
 
+@calm
 @given(documents(), SCORES, ASKS)
 def test_every_decision_lies_in_the_closure(
     document: dict[str, Any], scores: Scores, asked: frozenset[str] | None
@@ -78,6 +82,7 @@ def test_every_decision_lies_in_the_closure(
     assert decided(policy, scores, asked).blend in reachable(policy)
 
 
+@calm
 @given(documents(), SCORES, ASKS)
 def test_every_decision_is_the_one_that_the_words_of_the_rules_give(
     document: dict[str, Any], scores: Scores, asked: frozenset[str] | None
@@ -91,6 +96,7 @@ def test_every_decision_is_the_one_that_the_words_of_the_rules_give(
     assert came == right
 
 
+@calm
 @given(documents(), SCORES, ASKS)
 def test_alone_means_exactly_one_and_otherwise_every_always_adapter_speaks(
     document: dict[str, Any], scores: Scores, asked: frozenset[str] | None
@@ -106,6 +112,7 @@ def test_alone_means_exactly_one_and_otherwise_every_always_adapter_speaks(
         assert not decision.blend.alone
 
 
+@calm
 @given(documents(), st.fixed_dictionaries(dict.fromkeys(LABELS, PROBABILITIES)), st.data())
 def test_raising_a_labels_score_never_drops_its_own_adapter(
     document: dict[str, Any], scores: dict[str, float], data: st.DataObject
@@ -118,6 +125,7 @@ def test_raising_a_labels_score_never_drops_its_own_adapter(
             assert verdict.adapter in after.blend.weights
 
 
+@calm
 @given(documents(), SCORES, ASKS, st.randoms(use_true_random=False))
 def test_the_order_of_lines_is_irrelevant(
     document: dict[str, Any], scores: Scores, asked: frozenset[str] | None, random: Any
@@ -135,12 +143,14 @@ def test_the_order_of_lines_is_irrelevant(
     assert decided(other, scores, asked) == decided(policy, scores, asked)
 
 
+@calm
 @given(documents(), SCORES, ASKS)
 def test_a_decision_survives_json(document: dict[str, Any], scores: Scores, asked: frozenset[str] | None) -> None:
     decision = decided(profile(document), scores, asked)
     assert Decision.from_json(decision.to_json()) == decision
 
 
+@calm
 @given(documents(), SCORES, ASKS)
 def test_every_adapter_has_one_verdict_that_agrees_with_the_blend(
     document: dict[str, Any], scores: Scores, asked: frozenset[str] | None
@@ -154,8 +164,8 @@ def test_every_adapter_has_one_verdict_that_agrees_with_the_blend(
         assert (verdict.gate is not None) == isinstance(when, WhenLabel)
 
 
+@calm
 @given(documents(), SCORES)
-@settings(max_examples=50)
 def test_out_of_domain_is_the_same_as_no_score_at_all(document: dict[str, Any], scores: Scores) -> None:
     policy = profile(document)
     stranger = Scores(scores.values, out_of_domain=True)
