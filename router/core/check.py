@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterator
 from difflib import get_close_matches
 from itertools import chain
@@ -16,11 +15,13 @@ from itertools import chain
 from router.core.errors import Problem
 from router.core.policy import Adapter, Always, Policy, WhenAsked, WhenLabel
 from router.core.reachable import closure_size, reachable_names
+from router.core.vocabulary import RESERVED as SWITCHES
+from router.core.words import parts
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 ALIAS = re.compile(r"[^\W_](?:[\w -]{0,62}[\w])?")
 BACKEND = re.compile(r"[a-z][a-z0-9_.-]*(?:[:+]\S*)?")
-RESERVED = frozenset({"auto", "авто", "off", "none", "base", "tgi", "mode", "режим"})
+RESERVED = SWITCHES | {"none", "base", "tgi", "mode", "режим"}
 """Words that the switcher, the `model` field or TGI (its bare base is called `tgi`) already use."""
 MAX_BLENDS = 10_000
 MAX_WEIGHT = 10.0
@@ -32,7 +33,7 @@ def check(policy: Policy, labels: frozenset[str] | None = None) -> list[Problem]
     `labels`: what the classifier can score; given, every gate must wait for one of them. `Problem.where` is the
     path inside the resolved document. The closure itself is walked once all the parts are sound.
     """
-    parts = list(
+    problems = list(
         chain(
             *(_adapter(adapter) for adapter in policy.adapters),
             _aliases(policy),
@@ -43,12 +44,12 @@ def check(policy: Policy, labels: frozenset[str] | None = None) -> list[Problem]
             _may_ask(policy),
         )
     )
-    return parts or list(_closure(policy))
+    return problems or list(_closure(policy))
 
 
 def folded(word: str) -> str:
-    """Return the form in which two spoken names are the same: case, ё/е, Unicode form and spacing do not count."""
-    return " ".join(unicodedata.normalize("NFKC", word).casefold().replace("ё", "е").split())
+    """Return the form in which names that sound alike are equal: case, ё/е, spaces, - and _ do not count."""
+    return " ".join(parts(word))
 
 
 def near(word: str, known: frozenset[str]) -> str:
@@ -92,7 +93,15 @@ def _adapter(adapter: Adapter) -> Iterator[Problem]:
 
 
 def _aliases(policy: Policy) -> Iterator[Problem]:
-    owners = {folded(adapter.name): adapter.name for adapter in policy.adapters}
+    owners: dict[str, str] = {}
+    for adapter in policy.adapters:
+        owner = owners.setdefault(folded(adapter.name), adapter.name)
+        if owner != adapter.name:
+            yield Problem(
+                f"adapters.{adapter.name}",
+                f"the name sounds like {owner!r} (- and _ do not count)",
+                "choose a name that can be told apart when spoken",
+            )
     spoken: dict[str, str] = {}
     for adapter in policy.adapters:
         path = f"adapters.{adapter.name}.aliases"
@@ -115,7 +124,7 @@ def _aliases(policy: Policy) -> Iterator[Problem]:
             elif key in spoken:
                 yield Problem(
                     path,
-                    f"the alias {alias!r} already belongs to {spoken[key]!r} (case and ё/е do not count)",
+                    f"the alias {alias!r} already belongs to {spoken[key]!r} (case, ё/е, - and _ do not count)",
                     "keep it in one place",
                 )
             spoken.setdefault(key, adapter.name)
