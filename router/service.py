@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from router.core.conversation import Conversation
 from router.core.decide import decide
 from router.core.decision import Decision
 from router.core.facts import CacheFailed, Decided, Fact
-from router.core.key import decision_key
+from router.core.key import decision_key, seal, unseal
 from router.core.modes import Modes
 from router.core.policy import Policies, Policy
 from router.core.reading import Reading, confirmation, read
@@ -98,7 +98,7 @@ class Router:
             asked=reading.asked,
             prefix=[message.text for message in reading.messages if message.role == "user"],
         )
-        decision = await self._recall(key, policy, state.closure[ask.tenant, ask.role])
+        decision = await self._recall(key)
         cache: Literal["hit", "miss"] = "hit" if decision else "miss"
         if decision is None:
             scores = await self.scorer.score(reading.subject) if reading.subject.strip() else NOTHING_SCORED
@@ -119,23 +119,17 @@ class Router:
             prompt = Prompt(routed.decision.blend, routed.reading.messages, ask.parameters, routed.id)
             return routed, await state.fleet.dispatch(attempts, prompt)
 
-    async def _recall(self, key: bytes, policy: Policy, closure: Collection[Blend]) -> Decision | None:
-        """Look the decision up. Whoever can write to the cache still cannot make anybody speak who may not."""
+    async def _recall(self, key: bytes) -> Decision | None:
         try:
-            value = await self.cache.get(key)
-            if value is None:
-                return None
-            decision = Decision.from_json(value)
-            if decision.policy != policy.revision or decision.blend not in closure:
-                raise ValueError("not a decision of this policy")
-            return decision
-        except (CacheUnavailable, ValueError, RecursionError) as error:  # the last two: somebody else's bytes
+            sealed = await self.cache.get(key)
+            return None if sealed is None else Decision.from_json(unseal(self._secret, key, sealed))
+        except (CacheUnavailable, ValueError) as error:  # ValueError: bytes that are not ours
             self.record(CacheFailed("get", str(error)))
             return None
 
     def _remember(self, key: bytes, decision: Decision) -> None:
         """Store in the background: the request pays for one round trip, the look-up."""
-        task = asyncio.create_task(self._store(key, decision.to_json().encode()))
+        task = asyncio.create_task(self._store(key, seal(self._secret, key, decision.to_json().encode())))
         self._storing.add(task)
         task.add_done_callback(self._storing.discard)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +17,8 @@ from router.core.errors import BackendFailed, BlendUnavailable
 from router.core.facts import Fact
 from router.core.reply import Delta, Event, Finish, Inventory, Prompt, Usage
 from router.core.scores import Neighbour, Scores
+
+F = TypeVar("F")
 
 POLICY = """\
 version: 1
@@ -104,7 +107,7 @@ class Facts:
     def record(self, fact: Fact) -> None:
         self.seen.append(fact)
 
-    def of(self, kind: type) -> list[Fact]:
+    def of(self, kind: type[F]) -> list[F]:
         return [fact for fact in self.seen if isinstance(fact, kind)]
 
 

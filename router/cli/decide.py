@@ -29,6 +29,10 @@ from router.wiring.settings import Settings
 @click.option("--json", "as_json", is_flag=True, help="Print the whole object of POST /v1/decisions.")
 def command(text: str, model: str | None, tenant: str, role: str | None, as_json: bool, **options: Any) -> None:
     """Decide."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError("TEXT is not UTF-8") from None
     ask = Ask(Conversation((Message("user", text),)), model, {}, tenant, role)
     try:
         told = asyncio.run(_decide(replace(read_settings(**options), cache="none:"), ask))

@@ -10,7 +10,7 @@ import aiohttp
 import click
 
 from router.cli.options import fail, read_settings, serving_options
-from router.cli.server import bind, serving
+from router.cli.server import PORT, address, bind, serving
 from router.core.errors import AgogeError
 from router.wiring.settings import Settings
 
@@ -28,7 +28,7 @@ MAX_TOKENS = 96
 )
 @serving_options
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8080, show_default=True)
+@click.option("--port", type=PORT, default=8080, show_default=True)
 @click.option("--once", is_flag=True, help="Stop after the four prompts.")
 def command(host: str, port: int, once: bool, **options: Any) -> None:
     """Serve and show."""
@@ -40,7 +40,7 @@ def command(host: str, port: int, once: bool, **options: Any) -> None:
 
 async def _demo(settings: Settings, host: str, port: int, once: bool) -> None:
     listener = bind(host, port)
-    base = f"http://{host}:{port}"
+    base = address(listener)
     click.secho("Agoge: which LoRA adapters should speak?", bold=True)
     try:
         async with serving(settings, listener) as (_, served):
@@ -52,6 +52,8 @@ async def _demo(settings: Settings, host: str, port: int, once: bool) -> None:
             click.echo(f"  curl -si {base}/v1/chat/completions -H 'content-type: application/json' -d '{body}'")
             if not once:
                 await served
+    except aiohttp.ClientError as error:  # Ctrl-C in the middle of a prompt ends the server first
+        raise ConnectionError(f"the server stopped before it answered ({type(error).__name__})") from error
     finally:
         listener.close()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import click
 import uvicorn
@@ -15,6 +17,9 @@ from router.core.errors import AgogeError
 from router.ports import Sink
 from router.wiring.app import Running, running
 from router.wiring.settings import Settings
+
+GRACE_SECONDS = 5  # how long open streams may go on once the server is told to stop
+PORT = click.IntRange(0, 65535)
 
 
 class PortTaken(AgogeError):
@@ -36,6 +41,12 @@ def bind(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port} ({error.strerror}); try make run PORT=9000, or --port 9000"
         ) from None
     return listener
+
+
+def address(listener: socket.socket) -> str:
+    """Return the URL of a bound socket: the port is known only now when any free one was asked for."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class Say:
@@ -63,28 +74,60 @@ class Say:
         self._step = None
 
 
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers: it raises the signal again when it is done, and would end the process
+    before the engine, the cache and the sockets are closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 @asynccontextmanager
 async def serving(
     settings: Settings, listener: socket.socket, sinks: Sequence[Sink] = ()
 ) -> AsyncIterator[tuple[Running, asyncio.Task[None]]]:
-    """Load everything and serve on `listener`; yields the router and the task that ends with the server."""
+    """Load everything and serve on `listener`; yields the router and the task that ends with the server.
+
+    SIGINT and SIGTERM end the server once the open streams have ended, after `GRACE_SECONDS` at the latest; a
+    second one ends it at once.
+    """
     say = Say()
     async with running(settings, sinks, say) as live:
         say.done()
         config = uvicorn.Config(
             live.app,
             log_level="warning",
+            log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=GRACE_SECONDS,
             server_header=False,
             lifespan="off",
         )
-        server = uvicorn.Server(config)
+        server = _Server(config)
+        logging.getLogger("uvicorn.error").addFilter(_not_our_own_cancelling)
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            server.force_exit = server.should_exit
+            server.should_exit = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
+            if task.done():
+                await task  # it could not start, and says why
             yield live, task
         finally:
             server.should_exit = True
-            await task
+            await asyncio.gather(task, return_exceptions=True)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+def _not_our_own_cancelling(record: logging.LogRecord) -> bool:
+    """Drop the traceback of a stream that outlived its grace: ending it was the order."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))

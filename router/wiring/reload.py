@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -97,6 +96,7 @@ class PolicyWatch:
         self._settings = settings
         self._reloading = asyncio.Lock()
         self._retiring: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Look for ever, every `reload_seconds`."""
@@ -121,13 +121,26 @@ class PolicyWatch:
                 self._router.state = state  # the one swap: requests under way keep the state they began with
                 self.trouble = None
                 self._router.record(PolicyReloaded(state.policies.revision, None))
-                self._retiring = asyncio.create_task(_retire(old.fleet, state.fleet, self._retiring))
+                self._retiring = asyncio.create_task(self._retire(old.fleet, state.fleet, self._retiring))
 
     async def aclose(self) -> None:
         """Close what is still being retired, its streams included."""
+        self._stopping.set()
         if self._retiring is not None:
-            self._retiring.cancel()
-            await asyncio.gather(self._retiring, return_exceptions=True)
+            await self._retiring
+
+    async def _retire(self, old: Fleet, new: Fleet, before: asyncio.Task[None] | None) -> None:
+        """Close what the new fleet does not use, once the streams that began on it have ended.
+
+        Fleets retire in order: an older one may still be streaming from an engine that `old` took over from it.
+        """
+        if before is not None:
+            await before
+        waiting = {asyncio.create_task(event.wait()) for event in (old.idle, self._stopping)}
+        await asyncio.wait(waiting, timeout=DRAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        await old.aclose(keep=new.backends)
 
     def _keep(self, trouble: str) -> None:
         self.trouble = trouble
@@ -141,17 +154,3 @@ def stamp(file: Path) -> object:
         return stat.st_mtime_ns, stat.st_ino, hashlib.sha256(file.read_bytes()).digest()
     except OSError as error:
         return type(error), error.errno
-
-
-async def _retire(old: Fleet, new: Fleet, before: asyncio.Task[None] | None) -> None:
-    """Close what the new fleet does not use, once the streams that began on it have ended.
-
-    Fleets retire in order: an older one may still be streaming from an engine that `old` took over from it.
-    """
-    try:
-        if before is not None:
-            await before
-        with suppress(TimeoutError):
-            await asyncio.wait_for(old.idle.wait(), DRAIN_SECONDS)
-    finally:
-        await old.aclose(keep=new.backends)

@@ -222,7 +222,7 @@ async def test_falls_back_to_the_next_backend_with_the_same_blend(tmp_path: Path
         assert told["agoge"]["backend"] == "second"
         assert told["agoge"]["adapters"] == {"core": 1.0, "physics": 0.8}
         (fact,) = stage.facts.of(BackendAttemptFailed)
-        assert (fact.backend, fact.started) == ("first", False)  # type: ignore[attr-defined]
+        assert (fact.backend, fact.started) == ("first", False)
 
 
 async def test_isolated_speech_never_goes_to_a_stand_in(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ async def test_a_bad_policy_keeps_the_old_one_and_says_so(stage: Stage) -> None:
     assert (await get(stage, "/readyz")).status_code == 200
     assert "agoge_policy_stale 1.0" in (await get(stage, "/metrics")).text
     (fact,) = stage.facts.of(PolicyReloaded)
-    assert fact.error is not None  # type: ignore[attr-defined]
+    assert fact.error is not None
     stage.policy.write_text(POLICY, "utf-8")
     await stage.watch.reload()
     assert (await get(stage, "/healthz")).json()["policy_stale"] is False
