@@ -46,14 +46,16 @@ def read_settings(
     encoder: str,
     data: Path,
 ) -> Settings:
-    """Turn the options into Settings. Raises click.UsageError for a --backend without `=`."""
-    pairs = {}
+    """Turn the options into Settings. Raises click.UsageError for a --backend without `=`, or given twice."""
+    pairs: dict[str, str] = {}
     for text in backends:
         name, equals, address = text.partition("=")
         if not (name and equals and address):
             raise click.UsageError(
                 f"--backend {text!r}: write NAME=ADDRESS, such as primary=tgi+http://127.0.0.1:8081"
             )
+        if name in pairs:
+            raise click.UsageError(f"--backend {name} is given twice; a backend has one address")
         pairs[name] = address
     return Settings(
         policy=policy or shipped("policies", "default.yaml"),

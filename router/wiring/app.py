@@ -58,8 +58,9 @@ async def running(
             sink.record(fact)
 
     async with AsyncExitStack() as opened:
-        secret, cache = settings.secret(), _cache(settings)  # what is quick to refuse comes before what is slow
+        cache = _cache(settings)  # what is quick to refuse comes before what is slow
         opened.push_async_callback(cache.aclose)
+        secret = settings.secret()
         scorer = await open_scorer(settings, say)
         opened.callback(scorer.close)
         loader = Loader(settings, scorer, record)
@@ -67,7 +68,7 @@ async def running(
         router = Router(await loader.load(), scorer, cache, secret, all_sinks)
         opened.push_async_callback(lambda: router.state.fleet.aclose())  # the one in force by then
         identify = _identify(settings, router.state.policies)
-        record(PolicyReloaded(router.state.policies.revision, None))
+        metrics.record(PolicyReloaded(router.state.policies.revision, None))
         watch = PolicyWatch(router, loader, settings)
         opened.push_async_callback(watch.aclose)
         opened.push_async_callback(

@@ -71,31 +71,31 @@ async def open_backend(address: Address, policies: Policies, settings: Settings)
     try:
         return _open_remote(address, kind, rest, settings)
     except ValueError as error:
-        raise SettingsInvalid(f"backend {address.name}: {error}") from error
+        raise SettingsInvalid(f"backend {_shown(address.name)}: {error}") from None
 
 
 def _open_remote(address: Address, kind: str, rest: str, settings: Settings) -> Backend:
     url = urlsplit(rest if kind == "hub" else address.spec)
+    if "@" in url.netloc:
+        raise ValueError("the address holds a password, and addresses are shown; write ?api_key_env=NAME instead")
     if kind not in OPTIONS:
-        raise SettingsInvalid(
-            f"backend {address.name}: {_shown(address.spec)!r} is no address; known forms: {KINDS}"
-        )
+        raise ValueError(f"{address.spec!r} is no address; known forms: {KINDS}")
     options = _options(url.query, OPTIONS[kind])
     key_name = options.pop("api_key_env", None)
     key = settings.environment.get(key_name) if key_name else None
     if key_name and not key:
-        raise SettingsInvalid(f"backend {address.name}: the environment variable {key_name} is not set")
+        raise ValueError(f"the environment variable {key_name} is not set")
     names = options.pop("names", "")
     plain = url._replace(query="").geturl()
     if kind in ("tgi+http", "tgi+https"):
         from router.backends.tgi import TgiBackend
 
-        served = _served(address, names, settings)
+        served = _served(names, settings)
         return TgiBackend(address.name, plain.removeprefix("tgi+"), served, api_key=key)
     if kind == "hub":
         from router.backends.hub import HubBackend
 
-        return HubBackend(address.name, plain, _served(address, names, settings), api_key=key)
+        return HubBackend(address.name, plain, _served(names, settings), api_key=key)
     from router.backends.litellm import LitellmBackend
 
     model, _, _ = rest.partition("?")
@@ -130,14 +130,14 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
-def _served(address: Address, names: str, settings: Settings) -> tuple[str, ...]:
+def _served(names: str, settings: Settings) -> tuple[str, ...]:
     """Return the adapter names this engine was launched with: TGI has no call that tells them."""
     text = settings.environment.get("LORA_ADAPTERS", "")
     if names:
         return _names(names)
     if not text:
-        raise SettingsInvalid(
-            f"backend {address.name}: TGI does not tell which adapters it holds; start Agoge with the same "
+        raise ValueError(
+            "TGI does not tell which adapters it holds; start Agoge with the same "
             "LORA_ADAPTERS as TGI (`agoge policy blends --lora-adapters` writes it), or add ?names=a,b"
         )
     from router.backends.tgi import parse_lora_adapters
@@ -165,7 +165,7 @@ async def _open_embedded(address: Address, base: str, policies: Policies, settin
 
     try:
         gguf, adapters = await asyncio.to_thread(converted)
-    except (BaseMissing, BaseUnreadable, AdapterRefused) as error:
+    except (BaseMissing, BaseUnreadable, AdapterRefused, OSError) as error:
         raise SettingsInvalid(f"backend {address.name}: {error}") from error
     from router.backends.embedded import EmbeddedBackend
 

@@ -1,0 +1,168 @@
+"""Addresses of backends: every form, its options, where its adapter names and its key come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from router.core.errors import PolicyInvalid
+from router.core.policy import Policies
+from router.policy_file import load_policies
+from router.wiring.backends import Address, addresses, open_backend
+from router.wiring.settings import Settings, SettingsInvalid
+from tests.stubs import POLICY, write_policy
+
+PAIR = "core+physics-0123456789ab"
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Policies:
+    return load_policies(write_policy(tmp_path))
+
+
+def made(**environment: str) -> Settings:
+    return Settings(environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("spec", "environment", "names"),
+    [
+        ("tgi+http://h:80?names=core,academic", {}, {"core", "academic"}),
+        (f"tgi+http://h:80?names=core,{PAIR}", {}, {"core", PAIR}),
+        (f"tgi+https://h?names={PAIR.replace('+', '%2B')}", {}, {PAIR}),
+        ("tgi+http://h/prefix?names= core , academic ", {}, {"core", "academic"}),
+        ("tgi+http://h", {"LORA_ADAPTERS": f"core=/a/core,{PAIR}=/a/pair"}, {"core", PAIR}),
+        ("tgi+http://h?names=core", {"LORA_ADAPTERS": "other=/a"}, {"core"}),
+        ("tgi+http://h?names=core&api_key_env=KEY", {"KEY": "k"}, {"core"}),
+        ("hub:https://x.endpoints.huggingface.cloud?names=core&api_key_env=HF", {"HF": "k"}, {"core"}),
+        ("hub:https://x", {"LORA_ADAPTERS": "core=/a/core"}, {"core"}),
+        (f"litellm:openai/{{blend}}?names=core,{PAIR}&api_base=http://h/v1", {}, {"core", PAIR}),
+    ],
+)
+async def test_what_an_address_serves(
+    policies: Policies, spec: str, environment: dict[str, str], names: set[str]
+) -> None:
+    backend = await open_backend(Address("primary", spec), policies, made(**environment))
+    inventory = backend._inventory  # type: ignore[attr-defined]  # asking for it would need the engine
+    assert (inventory.names, inventory.stand_in) == (frozenset(names), False)
+    await backend.aclose()
+
+
+async def test_a_provider_without_our_adapters_is_a_stand_in(policies: Policies) -> None:
+    backend = await open_backend(Address("spare", "litellm:openai/gpt-x"), policies, made())
+    assert (await backend.inventory()).stand_in is True
+
+
+@pytest.mark.parametrize(
+    ("spec", "environment", "says"),
+    [
+        ("http://h:80", {}, "is no address"),
+        ("tgi+ftp://h", {}, "is no address"),
+        ("tgi+http://h/v1?names=core", {}, "ends in /v1"),
+        ("tgi+http://user:hunter2@h?names=core", {}, "holds a password"),
+        ("hub:https://user:hunter2@h?names=core", {}, "holds a password"),
+        ("ftp://user:hunter2@h", {}, "holds a password"),
+        ("tgi+http://h", {}, "LORA_ADAPTERS"),
+        ("tgi+http://h?name=core", {}, "an option 'name'; it may have names, api_key_env"),
+        ("tgi+http://h?names=core&names=sport", {}, "names is given twice"),
+        ("tgi+http://h?names=", {}, "names is empty"),
+        ("tgi+http://h?names=core,,sport", {}, "name"),
+        ("tgi+http://h", {"LORA_ADAPTERS": "core=a=b"}, "Invalid LoRA adapter format"),
+        ("tgi+http://h?names=core&api_key_env=KEY", {}, "variable KEY is not set"),
+        ("tgi+http://h?names=core&api_key_env=KEY", {"KEY": ""}, "variable KEY is not set"),
+        ("hub:ftp://h?names=core", {}, "not the root of an endpoint"),
+        ("hub:https://h?names=dummy", {}, "mean the base model"),
+        ("litellm:openai/{blend}", {}, "name them all"),
+        ("litellm:openai/gpt-x?names=core", {}, "cannot serve"),
+    ],
+)
+async def test_a_wrong_address_says_what_would_be_right(
+    policies: Policies, spec: str, environment: dict[str, str], says: str
+) -> None:
+    with pytest.raises((SettingsInvalid, PolicyInvalid)) as caught:
+        await open_backend(Address(spec if "hunter2" in spec else "primary", spec), policies, made(**environment))
+    assert says in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_every_backend_that_a_profile_names_needs_an_address(policies: Policies) -> None:
+    with pytest.raises(PolicyInvalid) as caught:
+        addresses(policies, Settings(backends={"first": "tgi+http://h"}))
+    (problem,) = caught.value.problems
+    assert "'second' has no address" in problem.wrong
+    assert "--backend second=" in problem.right
+
+
+def test_an_address_in_the_policy_needs_no_other(tmp_path: Path) -> None:
+    text = POLICY.replace("[first, second]", "[first, 'tgi+http://h?names=core']")
+    found = addresses(load_policies(write_policy(tmp_path, text)), Settings(backends={"first": "litellm:x/y"}))
+    assert {name: address.spec for name, address in found.items()} == {
+        "first": "litellm:x/y",
+        "tgi+http://h?names=core": "tgi+http://h?names=core",
+    }
+
+
+async def test_embedded_needs_the_base_it_carries(policies: Policies) -> None:
+    with pytest.raises(PolicyInvalid, match=r"carries .*, not some/base"):
+        await open_backend(Address("first", "embedded:"), policies, made())
+
+
+def test_embedded_names_every_missing_adapter_folder(policies: Policies, tmp_path: Path) -> None:
+    backends = dict.fromkeys(("first", "second"), "embedded:")
+    settings = Settings(policy=tmp_path / "p.yaml", backends=backends)
+    with pytest.raises(PolicyInvalid) as caught:
+        addresses(policies, settings)
+    assert {problem.where for problem in caught.value.problems} == {
+        f"adapters.{name}.from" for name in ("core", "physics", "sport", "academic")
+    }
+
+
+async def test_embedded_on_a_base_that_is_not_there(policies: Policies, tmp_path: Path) -> None:
+    make_adapters(tmp_path)
+    settings = Settings(policy=tmp_path / "policy.yaml", data=tmp_path)
+    with pytest.raises(SettingsInvalid, match="no-such"):
+        await open_backend(Address("first", f"embedded:{tmp_path}/no-such.gguf"), policies, settings)
+
+
+def make_adapters(folder: Path) -> None:
+    for name in ("core", "physics", "sport", "academic"):
+        (folder / name).mkdir()
+        (folder / name / "adapter_config.json").write_text("{}")
+        (folder / name / "adapter_model.safetensors").write_bytes(b"")
+
+
+def test_a_retrained_adapter_is_another_engine(tmp_path: Path) -> None:
+    policies = load_policies(write_policy(tmp_path))
+    make_adapters(tmp_path)
+    settings = Settings(policy=tmp_path / "policy.yaml", backends={"first": "embedded:", "second": "litellm:x/y"})
+    before = addresses(policies, settings)
+    assert addresses(policies, settings) == before
+    (tmp_path / "core" / "adapter_model.safetensors").write_bytes(b"new")
+    after = addresses(policies, settings)
+    assert after["first"] != before["first"]
+    assert after["second"] == before["second"]
+
+
+@pytest.mark.parametrize(
+    ("cache", "secret", "says"),
+    [
+        ("redis://h:6379/0", None, "set AGOGE_CACHE_SECRET"),
+        ("rediss://h", "", "set AGOGE_CACHE_SECRET"),
+        ("unix:///s", None, "set AGOGE_CACHE_SECRET"),
+        ("redis://h", "too short", "shorter than 16 bytes"),
+        ("memory:", "too short", "shorter than 16 bytes"),
+        ("redis://h", "0123456789abcdef", None),
+        ("memory:", None, None),
+        ("none:", None, None),
+    ],
+)
+def test_a_shared_cache_needs_a_shared_secret(cache: str, secret: str | None, says: str | None) -> None:
+    environment = {} if secret is None else {"AGOGE_CACHE_SECRET": secret}
+    settings = Settings(cache=cache, environment=environment)
+    if says is None:
+        assert len(settings.secret()) >= 16
+        assert (settings.secret() == settings.secret()) is (secret is not None)
+    else:
+        with pytest.raises(SettingsInvalid, match=says):
+            settings.secret()
