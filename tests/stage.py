@@ -56,7 +56,9 @@ async def staged(
         return engines[address.name]  # type: ignore[attr-defined]
 
     loader = Loader(settings, scorer, record, opener)
-    router = Router(await loader.load(), scorer, cache or MemoryCache(), SECRET, (facts, metrics))
+    router = Router(
+        await loader.load(), scorer, MemoryCache() if cache is None else cache, SECRET, (facts, metrics)
+    )
     watch = PolicyWatch(router, loader, settings)
     if keys is None:
         identify = lambda api_key: ("default", None)  # noqa: E731 - one line, one caller
