@@ -32,7 +32,7 @@ DEMO_PHYSICS = (
     "Почему лёд плавает?",
 )
 HELD_OUT_PHYSICS = ("Why does a mirror reflect light?", "How does a rocket move in space?", "What is an electron?",
-                    "How does a thermometer work?")  # fmt: skip
+                    "How does a thermometer work?", "Почему дует ветер?")  # fmt: skip
 HELD_OUT_SPORT = (
     "How do I prepare for a half marathon?",
     "How do I improve my squat?",
