@@ -24,6 +24,8 @@ from router.fleet import Fleet
 from router.ports import CacheUnavailable, DecisionCache, Scorer, Sink
 from router.stream import Reply
 
+LONG = 64  # messages; beyond, looking for directives in them may take longer than others should wait
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -88,7 +90,11 @@ class Router:
     async def _decide(self, ask: Ask, state: State) -> Routed:
         started = time.perf_counter()
         policy = state.policies.profile(ask.tenant, ask.role)
-        reading = read(ask.conversation, ask.model, state.modes[ask.tenant, ask.role])
+        modes = state.modes[ask.tenant, ask.role]
+        if len(ask.conversation.messages) > LONG:
+            reading = await asyncio.to_thread(read, ask.conversation, ask.model, modes)
+        else:
+            reading = read(ask.conversation, ask.model, modes)
         key = decision_key(
             self._secret,
             policy_revision=policy.revision,

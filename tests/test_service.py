@@ -62,7 +62,7 @@ async def service(
 
 
 def ask(text: str, model: str | None = None, **who: str) -> Ask:
-    return Ask(Conversation((Message("user", text),)), model, {}, **who)  # type: ignore[arg-type]
+    return Ask(Conversation((Message("user", text),)), model, {}, **who)
 
 
 async def test_one_look_up_one_embedding_one_stream(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from router.core.errors import BackendBroken, BackendOverloaded, BackendRefused, BackendUnreachable
 from router.core.facts import Abandoned, BackendAnswered, BackendAttemptFailed
-from router.core.reply import Delta, Finish, Inventory
+from router.core.reply import Delta, Event, Finish, Inventory
 from tests.stage import Stage, staged
 from tests.stubs import SpeakingBackend, until
 
@@ -320,7 +320,7 @@ async def test_a_client_that_leaves_frees_the_engine(tmp_path: Path, streamed: b
 
 
 async def test_tool_calls_come_through_in_both_forms(tmp_path: Path) -> None:
-    pieces = [
+    pieces: list[Event] = [
         Delta(
             tool_calls=[{"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": ""}}]
         ),
@@ -328,7 +328,7 @@ async def test_tool_calls_come_through_in_both_forms(tmp_path: Path) -> None:
         Delta(tool_calls=[{"index": 0, "function": {"arguments": "1}"}}]),
         Finish("tool_calls"),
     ]
-    engine = SpeakingBackend(events=list(pieces))
+    engine = SpeakingBackend(events=pieces)
     async with staged(tmp_path, backends={"first": engine, "second": engine}) as stage:
         choice = (await post(stage, body("sky", tools=[{"type": "function"}]))).json()["choices"][0]
         assert choice["finish_reason"] == "tool_calls"

@@ -160,7 +160,8 @@ async def test_two_hundred_streams_with_random_departures_free_every_engine(tmp_
         await until(lambda: engine.open_streams == 0 and tasks() <= before, seconds=30)
         assert whole >= 100  # the patient ones
         assert stage.router.state.fleet.idle.is_set()
-        ended = [fact.id for fact in (*stage.facts.of(BackendAnswered), *stage.facts.of(Abandoned))]
+        ended = [fact.id for fact in stage.facts.of(BackendAnswered)]
+        ended += [fact.id for fact in stage.facts.of(Abandoned)]
         assert len(ended) == len(set(ended))  # each ended once, one way or the other
         assert len(stage.facts.of(BackendAnswered)) >= whole
 

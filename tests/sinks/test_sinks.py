@@ -116,7 +116,7 @@ class Remembering(MemoryCache):
 class Quoting(SpeakingBackend):
     """Fails as engines and drivers fail: with the prompt in their message."""
 
-    async def stream(self, prompt):  # type: ignore[no-untyped-def, override]
+    async def stream(self, prompt):  # type: ignore[no-untyped-def]
         said = prompt.messages[-1].text
         if "unreachable" in said:
             raise BackendUnreachable(f"cannot send {said}")
