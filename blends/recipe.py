@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -29,7 +28,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Hyperparameters of one adapter. `core` names the adapter that is frozen and active in every second step."""
+    """Hyperparameters of one adapter.
+
+    `core` names the adapter that is frozen and active in every second step. `systems` are the system prompts that
+    rows are trained under, by turns at random; an empty one means none.
+    """
 
     seed: int
     steps: int
@@ -40,7 +43,7 @@ class Recipe:
     alpha: int
     targets: tuple[str, ...]
     precision: str
-    systems: tuple[str | None, ...] = (None,)
+    systems: tuple[str, ...] = ("",)
     core: str | None = None
     core_weight: float = 1.0
     weight: float = 1.0
@@ -48,20 +51,21 @@ class Recipe:
 
 def list_recipes(root: Path) -> list[str]:
     """Names of the adapters under `root` in training order: a domain comes after the core that it needs."""
-    names = sorted(file.parent.name for file in root.glob("*/recipe.yaml"))
+    names = sorted(file.parent.name for file in root.glob("*/recipe.toml"))
     if not names:
-        raise RecipeInvalid(f"no recipe under {root}: expected NAME/recipe.yaml")
+        raise RecipeInvalid(f"no recipe under {root}: expected NAME/recipe.toml")
     return sorted(names, key=lambda name: (read_recipe(root / name).core is not None, name))
 
 
 def read_recipe(folder: Path) -> Recipe:
-    """Read `recipe.yaml`; unknown or missing keys and impossible numbers raise RecipeInvalid."""
-    path = folder / "recipe.yaml"
+    """Read `recipe.toml`; unknown or missing keys and impossible numbers raise RecipeInvalid."""
+    path = folder / "recipe.toml"
     if not path.is_file():
-        raise RecipeInvalid(f"{path} does not exist: an adapter's folder holds recipe.yaml and texts.jsonl")
-    raw = yaml.safe_load(path.read_text("utf-8"))
-    if not isinstance(raw, dict):
-        raise RecipeInvalid(f"{path}: expected a mapping of hyperparameters")
+        raise RecipeInvalid(f"{path} does not exist: an adapter's folder holds recipe.toml and texts.jsonl")
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise RecipeInvalid(f"{path}: {error}; expected TOML, one `name = value` a line") from error
     known = {field.name for field in fields(Recipe)}
     unknown = sorted(set(raw) - known)
     missing = sorted(known - set(raw) - {"systems", "core", "core_weight", "weight"})

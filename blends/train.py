@@ -169,7 +169,7 @@ def _shuffled(rows: list[Row], chance: random.Random) -> Iterator[Row]:
         yield from order
 
 
-def _encode(tokenizer: Any, system: str | None, prompt: str, answer: str) -> _Example:
+def _encode(tokenizer: Any, system: str, prompt: str, answer: str) -> _Example:
     turns = [{"role": "system", "content": system}] if system else []
     turns.append({"role": "user", "content": prompt})
     asked = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)

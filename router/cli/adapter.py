@@ -25,7 +25,7 @@ def command() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path("policies/adapters"),
     show_default=True,
-    help="Folder of NAME/recipe.yaml and NAME/texts.jsonl.",
+    help="Folder of NAME/recipe.toml and NAME/texts.jsonl.",
 )
 @click.option(
     "--out",

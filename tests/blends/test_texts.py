@@ -72,29 +72,29 @@ def test_shipped_folder_is_small_and_names_no_machine(name: str) -> None:
     config = json.loads(text)
     assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert config["r"] in (4, 8)
-    assert not re.search(r"/(work|home|root|tmp|usr)/", text + (folder / "recipe.yaml").read_text("utf-8"))
+    assert not re.search(r"/(work|home|root|tmp|usr)/", text + (folder / "recipe.toml").read_text("utf-8"))
 
 
 RECIPE = (
-    "seed: 1\nsteps: 2\nbatch: 2\nlearning_rate: 0.01\nwarmup: 1\n"
-    "rank: 2\nalpha: 4\ntargets: [q_proj]\nprecision: float32\n"
+    "seed = 1\nsteps = 2\nbatch = 2\nlearning_rate = 0.01\nwarmup = 1\n"
+    'rank = 2\nalpha = 4\ntargets = ["q_proj"]\nprecision = "float32"\n'
 )
 
 
 @pytest.mark.parametrize(
     ("recipe", "fault"),
     [
-        (RECIPE.replace("seed: 1\n", ""), "missing keys .'seed'"),
-        (RECIPE + "epochs: 3\n", "unknown keys .'epochs'"),
-        (RECIPE.replace("steps: 2", "steps: 0"), "steps must be at least 1, it is 0"),
+        (RECIPE.replace("seed = 1\n", ""), "missing keys .'seed'"),
+        (RECIPE + "epochs = 3\n", "unknown keys .'epochs'"),
+        (RECIPE.replace("steps = 2", "steps = 0"), "steps must be at least 1, it is 0"),
         (RECIPE.replace("q_proj", "qkv"), "targets must be some of q_proj"),
         (RECIPE.replace("0.01", "2"), r"learning_rate must lie in \(0, 1\)"),
         (RECIPE.replace("float32", "float8"), "precision must be float32 or bfloat16"),
-        ("- 1\n", "expected a mapping"),
+        ("- 1\n", "expected TOML"),
     ],
 )
 def test_bad_recipe_is_named(tmp_path: Path, recipe: str, fault: str) -> None:
-    (tmp_path / "recipe.yaml").write_text(recipe)
+    (tmp_path / "recipe.toml").write_text(recipe)
     with pytest.raises(RecipeInvalid, match=fault):
         read_recipe(tmp_path)
 

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.torch
 TEXT = "system user assistant <|im_start|> <|im_end|> why is what how the sky run fast blue far light go on"
 WORDS = TEXT.split()
 RECIPE = (
-    "seed: 1\nsteps: 4\nbatch: 3\nlearning_rate: 0.05\nwarmup: 1\nrank: 2\nalpha: 4\n"
-    "targets: [q_proj, v_proj]\nprecision: float32\nsystems: [null, go on]\n"
+    "seed = 1\nsteps = 4\nbatch = 3\nlearning_rate = 0.05\nwarmup = 1\nrank = 2\nalpha = 4\n"
+    'targets = ["q_proj", "v_proj"]\nprecision = "float32"\nsystems = ["", "go on"]\n'
 )
 
 
@@ -55,7 +55,7 @@ def base() -> tuple[Any, Any]:
 
 def write_recipe(folder: Path, rows: list[dict[str, Any]], extra: str = "") -> Path:
     folder.mkdir(parents=True)
-    (folder / "recipe.yaml").write_text(RECIPE + extra)
+    (folder / "recipe.toml").write_text(RECIPE + extra)
     (folder / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return folder
 
@@ -99,7 +99,7 @@ def test_packed_loss_is_the_loss_of_the_rows_one_by_one(base: tuple[Any, Any]) -
 def test_domain_learns_and_the_core_beside_it_does_not(tmp_path: Path, base: tuple[Any, Any], core: Path) -> None:
     before = {key: value.clone() for key, value in base[0].state_dict().items()}
     rows = [row("how", "run fast", with_core="run go on")]
-    recipe = write_recipe(tmp_path / "recipes" / "sport", rows, "core: core\nweight: 0.8\n")
+    recipe = write_recipe(tmp_path / "recipes" / "sport", rows, 'core = "core"\nweight = 0.8\n')
     losses: list[float] = []
     cores: list[dict[str, Any]] = []
 
@@ -174,6 +174,6 @@ def test_seed_decides_the_adapter(tmp_path: Path, base: tuple[Any, Any], core: P
 
 
 def test_domain_without_its_core_is_refused(tmp_path: Path, base: tuple[Any, Any]) -> None:
-    recipe = write_recipe(tmp_path / "sport", [row("how", "run", with_core="run go on")], "core: core\n")
+    recipe = write_recipe(tmp_path / "sport", [row("how", "run", with_core="run go on")], 'core = "core"\n')
     with pytest.raises(CoreMissing, match="trained beside 'core'"):
         train(recipe, tmp_path / "out", base, core=tmp_path / "nowhere")

@@ -19,12 +19,12 @@ def run(*arguments: str) -> tuple[int, str]:
 
 @pytest.fixture
 def recipes(tmp_path: Path) -> Path:
-    for name, extra in (("alpha", "core: mind\n"), ("mind", "")):
+    for name, extra in (("alpha", 'core = "mind"\n'), ("mind", "")):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "recipe.yaml").write_text(
-            "seed: 1\nsteps: 1\nbatch: 1\nlearning_rate: 0.01\nwarmup: 1\nrank: 2\nalpha: 4\n"
-            "targets: [q_proj]\nprecision: float32\n" + extra
+        (folder / "recipe.toml").write_text(
+            "seed = 1\nsteps = 1\nbatch = 1\nlearning_rate = 0.01\nwarmup = 1\nrank = 2\nalpha = 4\n"
+            'targets = ["q_proj"]\nprecision = "float32"\n' + extra
         )
     return tmp_path
 
@@ -46,7 +46,7 @@ def test_unknown_name_lists_the_known(recipes: Path) -> None:
 def test_folder_without_recipes_is_named(tmp_path: Path) -> None:
     code, output = run("--all", "--recipes", str(tmp_path), "--out", str(tmp_path / "out"))
     assert code == 1
-    assert "expected NAME/recipe.yaml" in output
+    assert "expected NAME/recipe.toml" in output
 
 
 def test_missing_extra_says_how_to_install_it(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
