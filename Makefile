@@ -4,7 +4,7 @@ PORT ?= 8080
 HOST ?= 127.0.0.1
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --prefer-binary -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-warn-conflicts --prefer-binary -c constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
