@@ -68,6 +68,7 @@ async def main():
     os.kill(os.getpid(), getattr(signal, sys.argv[3]))
     await asyncio.sleep(60)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 try:
     asyncio.run(main())
 except KeyboardInterrupt:
