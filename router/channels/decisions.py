@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
 from router.channels.openai import read_model
+from router.channels.openapi import DECISION_BODY, DECISION_RESPONSES, SHOWN_KEY
 from router.channels.request_id import request_id
 from router.channels.wire import (
     Identify,
@@ -27,9 +28,15 @@ NEIGHBOURS = 5
 
 def decision_routes(router: Router, identify: Identify) -> APIRouter:
     """Return the route of this channel."""
-    routes = APIRouter(prefix="/v1", tags=["Decisions"])
+    routes = APIRouter(prefix="/v1", tags=["Decisions"], dependencies=[Depends(SHOWN_KEY)])
 
-    @routes.post("/decisions", summary="Which adapters would speak, and why", response_model=None)
+    @routes.post(
+        "/decisions",
+        summary="Which adapters would speak, and why",
+        response_model=None,
+        responses=DECISION_RESPONSES,
+        openapi_extra=DECISION_BODY,
+    )
     async def decisions(request: Request) -> JSONResponse:
         tenant, role = identify(bearer(request))
         body = await read_body(request)

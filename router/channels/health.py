@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from router.service import Router, State
 
@@ -31,7 +31,10 @@ def health_routes(
         return {"status": "ok", **about()}
 
     @routes.get(
-        "/readyz", summary="Every blend the policy can reach is served by some backend", response_model=None
+        "/readyz",
+        summary="Every blend the policy can reach is served by some backend",
+        response_model=None,
+        responses={503: {"description": "Some blend is served by nobody; `unserved` names it"}},
     )
     async def readyz() -> JSONResponse:
         missing = unserved(router.state)
@@ -48,7 +51,7 @@ def health_routes(
         }
         return JSONResponse(body, status_code=503 if missing else 200)
 
-    @routes.get("/metrics", summary="Prometheus metrics", response_model=None)
+    @routes.get("/metrics", summary="Prometheus metrics", response_model=None, response_class=PlainTextResponse)
     async def metrics() -> Response:
         return Response(exposition(), media_type=content_type)
 

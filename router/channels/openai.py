@@ -12,11 +12,12 @@ import uuid
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from router.channels.errors import error_object
 from router.channels.json_body import written
+from router.channels.openapi import CHAT_BODY, CHAT_RESPONSES, ERRORS, SHOWN_KEY
 from router.channels.parameters import read_parameters
 from router.channels.request_id import request_id
 from router.channels.sse import EventStream
@@ -43,14 +44,20 @@ LONGEST_MODEL = 1000  # characters: every reachable blend's name fits, and an er
 
 def chat_routes(router: Router, identify: Identify) -> APIRouter:
     """Return the routes of this channel."""
-    routes = APIRouter(prefix="/v1", tags=["OpenAI"])
+    routes = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(SHOWN_KEY)], responses=ERRORS)
     born = int(time.time())
 
     def offered(request: Request) -> tuple[str, ...]:
         state, caller = router.state, identify(bearer(request))
         return offers(state.policies.profile(*caller), state.closure[caller])
 
-    @routes.post("/chat/completions", summary="Chat; the adapters are chosen per prompt", response_model=None)
+    @routes.post(
+        "/chat/completions",
+        summary="Chat; the adapters are chosen per prompt",
+        response_model=None,
+        responses=CHAT_RESPONSES,
+        openapi_extra=CHAT_BODY,
+    )
     async def chat(request: Request) -> Response:
         tenant, role = identify(bearer(request))
         body = await read_body(request)

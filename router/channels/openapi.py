@@ -1,0 +1,184 @@
+"""What the routes take and give, as OpenAPI shows it. Documentation only: nothing here checks a request.
+
+tests/channels/test_openapi.py holds it against the code that does, and against real answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi.security import HTTPBearer
+
+from router.channels.wire import ROLES
+
+Schema = dict[str, Any]
+
+SHOWN_KEY = HTTPBearer(auto_error=False, description="An API key, where a keys file is in force")
+"""Puts the key into the document, and a field for it onto /docs; `Identify` is who reads it."""
+
+
+def _object(properties: Mapping[str, Schema], required: Sequence[str] = ()) -> Schema:
+    return {"type": "object", "properties": dict(properties), "required": list(required)}
+
+
+def _json(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
+
+
+_TEXT: Schema = {"type": "string"}
+_OR_NONE: Schema = {"type": ["string", "null"]}
+_COUNT: Schema = {"type": "integer", "minimum": 1}
+_PENALTY: Schema = {"type": "number", "minimum": -2, "maximum": 2}
+_NUMBERS: Schema = {"type": "object", "additionalProperties": {"type": "number"}}
+
+_PART = _object({"type": _TEXT, "text": _TEXT}, ["type"])
+_CONTENT: Schema = {"anyOf": [_TEXT, {"type": "array", "items": _PART}, {"type": "null"}]}
+_MESSAGE = _object({"role": {"type": "string", "enum": list(ROLES)}, "content": _CONTENT}, ["role"])
+_MESSAGES: Schema = {"type": "array", "items": _MESSAGE, "minItems": 1}
+_MODEL: Schema = {
+    "type": "string",
+    "default": "auto",
+    "description": "auto, an adapter, or a set such as physics+core; GET /v1/models lists them",
+}
+_ASKED = [{"role": "user", "content": "Why is the sky blue?"}]
+
+PARAMETERS: Mapping[str, Schema] = {
+    "max_tokens": _COUNT,
+    "max_completion_tokens": _COUNT,
+    "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+    "top_p": {"type": "number", "minimum": 0, "maximum": 1},
+    "frequency_penalty": _PENALTY,
+    "presence_penalty": _PENALTY,
+    "stop": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "maxItems": 4}]},
+    "seed": {"type": "integer"},
+    "tools": {"type": "array", "items": {"type": "object"}},
+    "tool_choice": {"anyOf": [_TEXT, {"type": "object"}]},
+    "parallel_tool_calls": {"type": "boolean"},
+    "response_format": _object({"type": _TEXT, "json_schema": {"type": "object"}}, ["type"]),
+}
+"""The sampling parameters that an engine is told; any other is accepted and ignored."""
+
+_CHAT = _object(
+    {
+        "model": _MODEL,
+        "messages": _MESSAGES,
+        "stream": {"type": "boolean", "default": False},
+        "stream_options": _object({"include_usage": {"type": "boolean"}}),
+        **PARAMETERS,
+    },
+    ["messages"],
+)
+_DECIDE = {
+    **_object({"input": _TEXT, "messages": _MESSAGES, "model": _MODEL}),
+    "oneOf": [{"required": ["input"]}, {"required": ["messages"]}],
+}
+_DECIDED: Mapping[str, Schema] = {
+    "decision_id": _TEXT,
+    "label": _OR_NONE,
+    "scores": _NUMBERS,
+    "out_of_domain": {"type": "boolean"},
+    "adapters": {**_NUMBERS, "description": "adapter -> weight; empty where a stand-in answered"},
+    "alone": {"type": "boolean"},
+    "blend": _TEXT,
+    "reason": _TEXT,
+    "why": _TEXT,
+    "asked_by": _OR_NONE,
+    "cache": {"type": "string", "enum": ["hit", "miss"]},
+    "policy": _TEXT,
+}
+_AGOGE = _object(
+    {**_DECIDED, "backend": _TEXT, "stand_in": {"type": "boolean"}}, [*_DECIDED, "backend", "stand_in"]
+)
+_CHOICE = _object(
+    {
+        "index": {"type": "integer"},
+        "message": _object(
+            {"role": _TEXT, "content": _OR_NONE, "tool_calls": {"type": "array"}}, ["role", "content"]
+        ),
+        "finish_reason": _TEXT,
+    },
+    ["index", "message", "finish_reason"],
+)
+_COUNTED: Mapping[str, Schema] = {
+    name: {"type": "integer"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+}
+_COMPLETION = _object(
+    {
+        "id": _TEXT,
+        "object": {"const": "chat.completion"},
+        "created": {"type": "integer"},
+        "model": _TEXT,
+        "choices": {"type": "array", "items": _CHOICE},
+        "usage": _object(_COUNTED, list(_COUNTED)),
+        "agoge": _AGOGE,
+    },
+    ["id", "object", "created", "model", "choices", "usage", "agoge"],
+)
+_VERDICT = {
+    "adapter": _TEXT,
+    "speaks": {"type": "boolean"},
+    "reason": _TEXT,
+    "weight": {"type": "number"},
+    "label": _OR_NONE,
+    "score": {"type": ["number", "null"]},
+    "gate": {"type": ["number", "null"]},
+}
+_NEIGHBOUR = {"text": _TEXT, "label": _TEXT, "similarity": {"type": "number"}}
+_EXPLAINED: Mapping[str, Schema] = {
+    "object": {"const": "agoge.decision"},
+    **_DECIDED,
+    "verdicts": {"type": "array", "items": _object(_VERDICT, list(_VERDICT))},
+    "nearest": {"type": "array", "items": _object(_NEIGHBOUR, list(_NEIGHBOUR))},
+    "classifier": _TEXT,
+    "tenant": _TEXT,
+    "role": _OR_NONE,
+}
+_ERROR = _object(
+    {
+        "error": _object(
+            {"message": _TEXT, "type": _TEXT, "param": _OR_NONE, "code": _OR_NONE}, ["message", "type"]
+        )
+    },
+    ["error"],
+)
+
+_HEADERS = {
+    name: {"description": text, "schema": _TEXT}
+    for name, text in {
+        "x-agoge-decision-id": "the id of this decision",
+        "x-agoge-label": "the classifier's label; empty without one",
+        "x-agoge-adapters": "who speaks, such as core=1.0,physics=0.8",
+        "x-agoge-blend": "the blend's content-addressed id",
+        "x-agoge-cache": "hit or miss",
+    }.items()
+}
+
+Responses = dict[int | str, dict[str, Any]]
+ERRORS: Responses = {
+    "4XX": {"description": "The request is refused, in OpenAI's form", "content": _json(_ERROR)},
+    "5XX": {"description": "No engine could answer, in OpenAI's form", "content": _json(_ERROR)},
+}
+CHAT_RESPONSES: Responses = {
+    200: {
+        "description": "The answer; with `stream` as server-sent events that end on `data: [DONE]`",
+        "headers": {**_HEADERS, "x-agoge-backend": {"description": "the engine that answers", "schema": _TEXT}},
+        "content": {**_json(_COMPLETION), "text/event-stream": {"schema": _TEXT}},
+    },
+    **ERRORS,
+}
+DECISION_RESPONSES: Responses = {
+    200: {
+        "description": "The decision with every verdict and the nearest exemplars",
+        "headers": _HEADERS,
+        "content": _json(_object(_EXPLAINED, list(_EXPLAINED))),
+    },
+    **ERRORS,
+}
+CHAT_BODY = {"requestBody": {"required": True, "content": _json({**_CHAT, "examples": [{"messages": _ASKED}]})}}
+DECISION_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": _json({**_DECIDE, "examples": [{"input": "Why is the sky blue?"}]}),
+    }
+}
