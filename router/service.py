@@ -102,7 +102,8 @@ class Router:
             tenant=ask.tenant,
             role=ask.role,
             asked=reading.asked,
-            prefix=[message.text for message in reading.messages if message.role == "user"],
+            # The subject too: behind a bare directive it is empty, and nothing else here would tell that apart.
+            prefix=[*(message.text for message in reading.messages if message.role == "user"), reading.subject],
         )
         decision = await self._recall(key)
         cache: Literal["hit", "miss"] = "hit" if decision else "miss"

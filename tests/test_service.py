@@ -110,6 +110,17 @@ async def test_what_is_cached_for_one_prompt_is_believed_for_no_other(tmp_path: 
         assert len(facts.of(CacheFailed)) == 1
 
 
+async def test_a_switched_off_mode_does_not_take_the_expert_from_the_question_before_it(tmp_path: Path) -> None:
+    """Behind "mode: auto" the engine sees the same user messages as before it, but there is nothing to score."""
+    asked = (Message("user", "sky"), Message("assistant", "blue"), Message("user", "mode: auto"))
+    async with service(tmp_path) as (router, _, _):
+        off = await router.decide(Ask(Conversation(asked)))
+        assert off.decision.blend.weights == {"core": 1.0}
+        await asyncio.sleep(0.05)
+        routed = await router.decide(ask("sky"))
+        assert (routed.decision.blend.weights, routed.cache) == ({"core": 1.0, "physics": 0.8}, "miss")
+
+
 async def test_nothing_is_scored_for_an_empty_subject(tmp_path: Path) -> None:
     async with service(tmp_path) as (router, _, scorer):
         routed = await router.decide(ask(" \n "))
