@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,13 +21,6 @@ from router.policy_callers import Caller, Callers, place
 from router.policy_document import AdapterEntry, Document, Gate, Profile
 from router.shapes import Place, shaped
 from router.yaml_text import Written, read_yaml
-
-
-def default_policy() -> Path:
-    """Return the policy that is used when none is named: ./policies, else the one that came with the package."""
-    here = Path("policies/default.yaml")
-    shipped = (Path(__file__).parent.parent / here, Path(sys.prefix) / "share" / "agoge" / here)
-    return next((path for path in (here, *shipped) if path.is_file()), here)
 
 
 def load_policies(path: Path | str, labels: frozenset[str] | None = None) -> Policies:

@@ -111,13 +111,6 @@ class Facts:
         return [fact for fact in self.seen if isinstance(fact, kind)]
 
 
-def free_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[str]:
     """Serve `app` with a real uvicorn on a loopback port; yields its address."""

@@ -35,9 +35,10 @@ _json = click.option("--json", "as_data", is_flag=True, help="Print JSON for pro
 
 def _load(file: Path | None, as_data: bool = False) -> tuple[Path, Policies]:
     """Load the policy, or print every problem and leave with 1."""
-    from router.policy_file import default_policy, load_policies
+    from router.policy_file import load_policies
+    from router.wiring.settings import shipped
 
-    path = file or default_policy()
+    path = file or shipped("policies", "default.yaml")
     try:
         return path, load_policies(path)
     except PolicyInvalid as invalid:

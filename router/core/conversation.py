@@ -44,8 +44,3 @@ class Conversation:
     """The messages, oldest first."""
 
     messages: tuple[Message, ...]
-
-    @property
-    def last_user(self) -> Message | None:
-        """The newest message of the user, None when there is none."""
-        return next((message for message in reversed(self.messages) if message.role == "user"), None)

@@ -50,21 +50,12 @@ class Heard:
     refusal: Refused | None
 
 
-def parse(text: str, modes: Modes) -> Directive | None:
+def hear(text: str, modes: Modes) -> Heard | None:
     """Return the directive in a user's message, None when there is none.
 
-    Raises UnknownMode when it names nobody known and Forbidden when the caller may not ask for that adapter.
+    Its refusal, if any, is UnknownMode when it names nobody known, Forbidden when the caller may not ask for that
+    adapter; it is returned and not raised, because a later directive may supersede it.
     """
-    heard = hear(text, modes)
-    if heard is None:
-        return None
-    if heard.refusal is not None:
-        raise heard.refusal
-    return heard.directive
-
-
-def hear(text: str, modes: Modes) -> Heard | None:
-    """Return the directive in a user's message with its refusal, if any, instead of raising it."""
     return _hear_first(text, modes) or _hear_last(text, modes)
 
 

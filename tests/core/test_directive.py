@@ -10,10 +10,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from router.core.directive import Directive, parse
+from router.core.directive import Directive, hear
 from router.core.errors import Forbidden, UnknownMode
+from router.core.modes import Modes
 from tests.core.switcher import modes
 from tests.core.utterances import HEARD, TALK, UNKNOWN
+
+
+def parse(text: str, profile: Modes) -> Directive | None:
+    """Hear the directive in a message, and raise what it would be refused with."""
+    heard = hear(text, profile)
+    if heard is not None and heard.refusal is not None:
+        raise heard.refusal
+    return heard.directive if heard else None
 
 
 def asked(directive: Directive) -> str:
@@ -42,6 +51,57 @@ def test_unknown_name_is_reported_with_what_may_be_asked_for(text: str, name: st
     assert f"called {name!r}" in caught.value.message or name == ""
     for offered in ("academic", "академический", "core", "агоге", "physics", "физика", "sport", "auto"):
         assert offered in caught.value.message
+
+
+UNSEEN = [
+    "ре\u200bжим: академический",
+    "режим\u2060: академический",
+    "режим: акаде\u00adмический",
+    "режим: \u2066академический\u2069",
+    "\u202bрежим: академический\u202c",
+    "режи\u0301м: акаде\u0301мический",
+    "mo\ufe0fde: aca\u200ddemic\ufeff",
+    "mode: academic\n\u200b",
+]
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+def test_what_nobody_sees_hides_no_directive(text: str) -> None:
+    """Copied text carries such characters; unheard, the core would answer where it was told to be silent."""
+    directive = parse(text, modes())
+    assert directive is not None
+    assert (asked(directive), directive.bare) == ("academic", True)
+
+
+def test_what_nobody_sees_stays_in_the_prompt() -> None:
+    family = "👩\u200d👩\u200d👧"
+    directive = parse(f"\u200bрежи\u0301м: \u200eфизика почему {family} видна?\nИ за\u0301мок?", modes())
+    assert directive is not None
+    assert (asked(directive), directive.rest) == ("physics", f"почему {family} видна?\nИ за\u0301мок?")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\v", "\f", "\x85", "\u2028", "\u2029"])
+def test_whatever_ends_a_line_ends_it_here(end: str) -> None:
+    for text in (f"Why?{end}mode: academic", f"mode: academic{end}Why?"):
+        directive = parse(text, modes())
+        assert directive is not None
+        assert (asked(directive), directive.rest) == ("academic", "Why?")
+    assert parse(f"```{end}mode: academic", modes()) is None
+
+
+def test_two_modes_are_no_configuration() -> None:
+    """Silence about both would let the scores choose, and with them the core."""
+    directive = parse("mode: academic\nmode: core", modes())
+    assert directive is not None
+    assert (asked(directive), directive.rest) == ("academic", "mode: core")
+    assert parse("mode: sport\nspeed: 3", modes()) is None
+
+
+@pytest.mark.parametrize("text", ["mode: academic\ntopic: entropy", "topic: entropy\nmode: academic"])
+def test_isolation_is_no_configuration(text: str) -> None:
+    directive = parse(text, modes())
+    assert directive is not None
+    assert (asked(directive), directive.rest) == ("academic", "topic: entropy")
 
 
 def test_table_is_as_large_as_promised() -> None:

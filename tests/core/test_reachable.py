@@ -45,7 +45,7 @@ def test_every_ask_and_every_score_together_reach_exactly_the_closure(profile: P
             reached.add(decide(profile, Scores(), frozenset(asked)).blend)
         except Refused:
             continue
-    labels = sorted(profile.labels)
+    labels = sorted(a.when.label for a in profile.adapters if isinstance(a.when, WhenLabel))
     for values in product((0.0, 0.7, 0.9), repeat=len(labels)):
         reached.add(decide(profile, Scores(dict(zip(labels, values, strict=True))), None).blend)
     assert reached == set(reachable(profile))

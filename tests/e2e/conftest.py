@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.stubs import free_port
+from bench.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 180  # a cold start trains the classifier; a busy machine takes its time

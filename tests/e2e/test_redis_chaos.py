@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
+from bench.ports import free_port
 from router.caches.redis import RedisCache
 from router.core.facts import CacheFailed
-from tests.caches.servers import Server, binaries, free_port
+from tests.caches.servers import Server, binaries
 from tests.stage import staged
 
 TEXTS = ["why is the sky blue", "режим: физика\nрасскажи", "marathon", "hello", "режим: академический\nэссе"]
