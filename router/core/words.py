@@ -16,6 +16,13 @@ _LETTER = "[^\\W_][\\u0300-\\u036f]*"  # a letter or digit with its combining ma
 WORD = re.compile(f"(?:{_LETTER})+(?:[-_'’](?:{_LETTER})+|\\.\\d+)*")
 """One word: letters and digits, inner hyphens, underscores and apostrophes, decimals ("v2.1")."""
 
+_UNSEEN = re.compile(
+    "[\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f"
+    "\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\U000e0000-\\U000e0fff]"
+    "|(?<=[\\u0400-\\u052f])[\\u0300\\u0301]"
+)
+_BREAKS = str.maketrans(dict.fromkeys("\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", "\n"))
+
 _JOINT = re.compile(r"[-_'’.\s]+")
 _CYRILLIC = "авекмнорстухіјѕ"
 _LATIN = "abekmhopctyxijs"
@@ -26,6 +33,31 @@ _TO_CYRILLIC = str.maketrans(_LATIN, _CYRILLIC)
 def fold(text: str) -> str:
     """Return `text` in the form in which words are compared: NFKC, lower case, ё as е."""
     return unicodedata.normalize("NFKC", text).lower().replace("ё", "е")
+
+
+def visible(text: str) -> str:
+    """Return `text` without what nobody sees or types on purpose.
+
+    That is Unicode's Default_Ignorable_Code_Point (zero-width spaces, soft hyphens, direction marks, ...), which
+    copying from web pages and chats brings along, and the stress marks that dictionaries put on Russian vowels.
+    """
+    return _UNSEEN.sub("", text)
+
+
+def behind(text: str, count: int) -> int:
+    """Return the position in `text` behind the first `count` characters of `visible(text)`."""
+    at = 0
+    for unseen in _UNSEEN.finditer(text):
+        if count <= unseen.start() - at:
+            break
+        count -= unseen.start() - at
+        at = unseen.end()
+    return at + count
+
+
+def lines(text: str) -> str:
+    """Return `text` with every character that ends a line as a newline, each at its own place."""
+    return text.translate(_BREAKS)
 
 
 def parts(phrase: str) -> tuple[str, ...]:
