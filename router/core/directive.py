@@ -1,10 +1,10 @@
 """A user's explicit wish inside a message: find it, understand it, take it out. Knows no history and no roles.
 
 A directive stands at the start of a message (its prompt behind it on the same line or below), or is the whole
-first or last non-empty line. Characters that nobody sees do not hide it, and every character that ends a line
-does so here. The grammar of the phrase itself is in `clause.py`. Never read: a line that opens
-with a quotation mark, a backtick or `>`; a last line inside a code fence or indented as code; `mode: fast` next
-to another `key: value` line, which is pasted configuration (an isolated adapter's name never is). The cost is linear in the length of the text, and
+first or last non-empty line. Characters that nobody sees do not hide it, and any line separator ends a line. The
+grammar of the phrase itself is in `clause.py`. Never read: a line that opens with a quotation mark, a backtick or
+`>`; a last line inside a code fence or indented as code; `mode: fast` next to another `key: value` line, which is
+pasted configuration (the name of an isolated adapter never is). The cost is linear in the length of the text, and
 without a sign of a directive in its first and last lines next to nothing.
 """
 

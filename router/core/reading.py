@@ -1,7 +1,8 @@
 """What a whole conversation asks for: from the messages and the `model` field alone, since nothing is remembered.
 
 Only user messages carry directives. A bare one holds until the next bare one, a directive with a prompt behind it
-for its own message. Text beats `model`, except where isolation would be opened or closed against it. Knows no
+for its own message. Text beats `model`, except where isolation would be opened or closed against it; and isolation
+that a bare directive began is ended by nothing but a bare one, because longer messages hold pasted text. Knows no
 scores and no engine.
 """
 
@@ -43,7 +44,8 @@ def read(conversation: Conversation, model: str | None, modes: Modes) -> Reading
     """Derive what the conversation asks for.
 
     Raises BadRequest without a user message; UnknownMode and Forbidden when `model` or the directive in force is
-    at fault (a superseded one in the history is not); Contradiction when they exclude each other.
+    at fault (a superseded one in the history is not); Contradiction when they exclude each other, and for a
+    directive with a prompt that would leave isolated speech.
     """
     messages = conversation.messages
     last = max((i for i, message in enumerate(messages) if message.role == "user"), default=None)
@@ -75,6 +77,8 @@ def read(conversation: Conversation, model: str | None, modes: Modes) -> Reading
     chosen = current or standing
     if chosen is not None and chosen.refusal is not None:
         raise chosen.refusal
+    if current is not None and standing is not None:
+        _check_leaving(standing, current, modes.policy)
     by_text = chosen.directive.names if chosen else frozenset()
     _check(by_text, by_model, modes.policy)
     asked = by_text or by_model
@@ -184,6 +188,25 @@ def _check(by_text: frozenset[str], by_model: frozenset[str] | None, policy: Pol
             ", and isolated speech is not entered or left against it; change model or drop the directive",
             param="model",
         )
+
+
+def _check_leaving(standing: Heard, current: Heard, policy: Policy) -> None:
+    """Raise Contradiction when a message with more than a directive would leave isolation that a bare one began.
+
+    A mail or a web page that somebody pastes can open or close with "mode: auto"; only a message that is nothing
+    but the directive is surely the user's own wish. Entering is not refused: it silences the core, and says so.
+    """
+    left = sorted(name for name in standing.directive.names if policy.adapter(name).alone)
+    if standing.refusal is not None or not left or current.directive.bare:
+        return
+    if current.directive.names == standing.directive.names:
+        return
+    said = spoken_list(sorted(current.directive.names)) or "auto"
+    raise Contradiction(
+        f"{left[0]} speaks alone in this conversation; a directive in a longer message ({said}) does not end that, "
+        "because it may be pasted text; send the directive as a message of its own, or put it in quotation marks",
+        param="messages",
+    )
 
 
 def _bounded(text: str) -> str:
