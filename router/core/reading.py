@@ -203,7 +203,7 @@ def _check_leaving(standing: Heard, current: Heard, policy: Policy) -> None:
         return
     said = spoken_list(sorted(current.directive.names)) or "auto"
     raise Contradiction(
-        f"{left[0]} speaks alone in this conversation; a directive in a longer message ({said}) does not end that, "
+        f"{left[0]} speaks alone in this conversation; a directive in a longer message ({said}) does not end it, "
         "because it may be pasted text; send the directive as a message of its own, or put it in quotation marks",
         param="messages",
     )

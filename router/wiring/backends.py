@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -56,11 +56,45 @@ def addresses(policies: Policies, settings: Settings) -> dict[str, Address]:
             right = f"start with --backend {name}=ADDRESS, or write an address here ({KINDS})"
             problems.append(Problem("backends", f"{name!r} has no address", right))
             continue
-        content = _digest(_adapter_folders(policies, settings)) if spec.startswith("embedded:") else ""
-        found[name] = Address(name, spec, content)
+        if spec.startswith("embedded:"):
+            content = _digest(_adapter_folders(policies, settings), _bases(name, policies))
+            found[name] = Address(name, spec, content)
+        else:
+            problems += _ambiguous(name, spec, policies, settings)
+            found[name] = Address(name, spec)
     if problems:
         raise PolicyInvalid(problems)
     return found
+
+
+def _bases(name: str, policies: Policies) -> list[str]:
+    """Return the base models of the profiles that name this backend."""
+    return sorted({policy.base for policy in policies.profiles.values() if name in policy.backends})
+
+
+def _ambiguous(name: str, spec: str, policies: Policies, settings: Settings) -> Iterator[Problem]:
+    """Yield adapters that this engine holds under their bare names while two profiles mean two things by them.
+
+    A blend's id tells base, sources and weights apart; a bare name is served to whoever has it in the policy.
+    """
+    try:
+        names = _options(spec.partition("?")[2], ("names", "api_key_env", "api_base")).get("names", "")
+        held = set(_names(names) if spec.startswith("litellm:") else _served(names, settings))
+    except ValueError:
+        return  # `open_backend` says what is wrong with the address
+    meant: dict[str, set[tuple[str, str]]] = {}
+    for policy in policies.profiles.values():
+        for adapter in policy.adapters if name in policy.backends else ():
+            if adapter.name in held and adapter.weight == 1.0:
+                meant.setdefault(adapter.name, set()).add((policy.base, adapter.source))
+    for adapter_name, contents in sorted(meant.items()):
+        if len(contents) > 1:
+            yield Problem(
+                f"adapters.{adapter_name}.from",
+                f"{_shown(name)} holds one {adapter_name!r}, but two profiles take it from "
+                + " and ".join(sorted(f"{source!r} on {base!r}" for base, source in contents)),
+                "serve blends under their ids (`agoge policy blends`), or give the second one a name of its own",
+            )
 
 
 async def open_backend(address: Address, policies: Policies, settings: Settings) -> Backend:
@@ -146,7 +180,12 @@ def _served(names: str, settings: Settings) -> tuple[str, ...]:
 
 
 async def _open_embedded(address: Address, base: str, policies: Policies, settings: Settings) -> Backend:
-    wrong = sorted({policy.base for policy in policies.profiles.values() if policy.base != BASE_ID})
+    bases = _bases(address.name, policies)
+    if len(bases) > 1:
+        named = " and ".join(map(repr, bases))
+        right = "give the profiles of the second base a backend of their own"
+        raise PolicyInvalid([Problem("base", f"{address.name} runs one base model, not {named}", right)])
+    wrong = [model for model in bases if model != BASE_ID]
     if wrong and not base:
         raise PolicyInvalid(
             [
@@ -201,9 +240,9 @@ def _adapter_folders(policies: Policies, settings: Settings) -> dict[str, Path]:
     return folders
 
 
-def _digest(folders: Mapping[str, Path]) -> str:
-    """Hash the adapters' files, so that a retrained adapter is a new engine."""
-    digest = hashlib.sha256()
+def _digest(folders: Mapping[str, Path], bases: Sequence[str]) -> str:
+    """Hash the adapters' files and the bases' names: a retrained adapter, or another base, is a new engine."""
+    digest = hashlib.sha256(repr(bases).encode())
     for name, folder in sorted(folders.items()):
         digest.update(name.encode())
         for file in sorted(folder.glob("adapter_*")):

@@ -153,6 +153,63 @@ def test_a_retrained_adapter_is_another_engine(tmp_path: Path) -> None:
     assert after["second"] == before["second"]
 
 
+TENANT = """
+tenants:
+  acme: { PATCH }
+"""
+
+
+def served_to_two(folder: Path, patch: str) -> Policies:
+    return load_policies(write_policy(folder, POLICY + TENANT.replace("PATCH", patch)))
+
+
+@pytest.mark.parametrize("kind", ["tgi+http://h", "hub:https://h", "litellm:openai/{blend}"])
+@pytest.mark.parametrize("patch", ["adapters: { academic: { from: ./theirs } }", "base: another/base"])
+def test_one_bare_name_cannot_be_two_adapters(tmp_path: Path, kind: str, patch: str) -> None:
+    """An engine holds one `academic`; a tenant who means another one would get the wrong voice with status 200."""
+    policies = served_to_two(tmp_path, patch)
+    held = Settings(backends=dict.fromkeys(("first", "second"), f"{kind}?names=academic"))
+    with pytest.raises(PolicyInvalid) as caught:
+        addresses(policies, held)
+    assert {problem.where for problem in caught.value.problems} == {"adapters.academic.from"}
+    by_id = Settings(backends=dict.fromkeys(("first", "second"), f"{kind}?names=academic-0123456789ab"))
+    assert set(addresses(policies, by_id)) == {"first", "second"}, "ids tell the two apart"
+    apart = served_to_two(tmp_path, patch + ", backends: [third]")
+    third = Settings(backends={**held.backends, "third": f"{kind}?names=academic-0123456789ab"})
+    assert set(addresses(apart, third)) == {"first", "second", "third"}
+
+
+def test_one_name_from_launch_variables_cannot_be_two_adapters(tmp_path: Path) -> None:
+    policies = served_to_two(tmp_path, "adapters: { academic: { from: ./theirs } }")
+    backends = dict.fromkeys(("first", "second"), "tgi+http://h")
+    with pytest.raises(PolicyInvalid, match="academic"):
+        addresses(policies, Settings(backends=backends, environment={"LORA_ADAPTERS": "academic=/a"}))
+    stand_ins = Settings(
+        backends=dict.fromkeys(("first", "second"), "litellm:x/y"), environment={"LORA_ADAPTERS": "academic=/a"}
+    )
+    assert set(addresses(policies, stand_ins)) == {"first", "second"}, "a stand-in holds none"
+
+
+async def test_embedded_runs_one_base(tmp_path: Path) -> None:
+    """The base is in a blend's id, but the engine adds adapters up by name on whatever base it has loaded."""
+    make_adapters(tmp_path)
+    policies = served_to_two(tmp_path, "base: another/base")
+    settings = Settings(
+        policy=tmp_path / "policy.yaml", backends=dict.fromkeys(("first", "second"), "embedded:/x")
+    )
+    with pytest.raises(PolicyInvalid, match="one base model, not 'another/base' and 'some/base'"):
+        await open_backend(Address("first", "embedded:/x"), policies, settings)
+
+
+def test_another_base_is_another_engine(tmp_path: Path) -> None:
+    """Else a reload would keep the old base under the new policy."""
+    make_adapters(tmp_path)
+    settings = Settings(policy=tmp_path / "policy.yaml", backends=dict.fromkeys(("first", "second"), "embedded:"))
+    before = addresses(load_policies(write_policy(tmp_path)), settings)
+    other = POLICY.replace("some/base", "another/base")
+    assert addresses(load_policies(write_policy(tmp_path, other)), settings) != before
+
+
 @pytest.mark.parametrize(
     ("cache", "secret", "says"),
     [
