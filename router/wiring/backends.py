@@ -7,8 +7,9 @@
     litellm:PROVIDER/MODEL             any other provider, as a stand-in: never for an isolated adapter
     litellm:PROVIDER/{blend}?names=..  a provider that holds the blends under their own names
 
-`?api_key_env=NAME` names the environment variable that holds the engine's key. Drivers are imported where their
-address is opened: nobody pays for a vendor they do not use.
+`?api_key_env=NAME` names the environment variable that holds the engine's key. `connect`, `first_token` and
+`between_tokens` are limits in seconds; `embedded:` takes the latter two. Drivers are imported where their address is
+opened: nobody pays for a vendor they do not use.
 """
 
 from __future__ import annotations
@@ -23,16 +24,19 @@ from urllib.parse import unquote, urlsplit
 from blends.adapter import AdapterRefused
 from blends.base import BASE_ID, BaseMissing, BaseUnreadable, locate_base
 from blends.gguf import cached
+from router.backends.timeouts import Timeouts
 from router.core.errors import PolicyInvalid, Problem
 from router.core.policy import Policies
 from router.ports import Backend
 from router.wiring.settings import Settings, SettingsInvalid
 
+LIMITS = ("connect", "first_token", "between_tokens")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "tgi+http": ("names", "api_key_env"),
-    "tgi+https": ("names", "api_key_env"),
-    "hub": ("names", "api_key_env"),
-    "litellm": ("names", "api_key_env", "api_base"),
+    "embedded": LIMITS[1:],
+    "tgi+http": ("names", "api_key_env", *LIMITS),
+    "tgi+https": ("names", "api_key_env", *LIMITS),
+    "hub": ("names", "api_key_env", *LIMITS),
+    "litellm": ("names", "api_key_env", "api_base", *LIMITS),
 }
 KINDS = "embedded:, tgi+http://, tgi+https://, hub:https://, litellm:PROVIDER/MODEL"
 
@@ -78,7 +82,7 @@ def _ambiguous(name: str, spec: str, policies: Policies, settings: Settings) -> 
     A blend's id tells base, sources and weights apart; a bare name is served to whoever has it in the policy.
     """
     try:
-        names = _options(spec.partition("?")[2], ("names", "api_key_env", "api_base")).get("names", "")
+        names = _options(spec.partition("?")[2], OPTIONS["litellm"]).get("names", "")
         held = set(_names(names) if spec.startswith("litellm:") else _served(names, settings))
     except ValueError:
         return  # `open_backend` says what is wrong with the address
@@ -100,9 +104,11 @@ def _ambiguous(name: str, spec: str, policies: Policies, settings: Settings) -> 
 async def open_backend(address: Address, policies: Policies, settings: Settings) -> Backend:
     """Open one backend. Raises PolicyInvalid or SettingsInvalid with what is missing and where to get it."""
     kind, _, rest = address.spec.partition(":")
-    if kind == "embedded":
-        return await _open_embedded(address, rest, policies, settings)
     try:
+        if kind == "embedded":
+            base, _, query = rest.partition("?")
+            timeouts = _timeouts(_options(query, OPTIONS[kind]))
+            return await _open_embedded(address, base, timeouts, policies, settings)
         return _open_remote(address, kind, rest, settings)
     except ValueError as error:
         raise SettingsInvalid(f"backend {_shown(address.name)}: {error}") from None
@@ -119,21 +125,36 @@ def _open_remote(address: Address, kind: str, rest: str, settings: Settings) -> 
     key = settings.environment.get(key_name) if key_name else None
     if key_name and not key:
         raise ValueError(f"the environment variable {key_name} is not set")
-    names = options.pop("names", "")
+    names, timeouts = options.pop("names", ""), _timeouts(options)
     plain = url._replace(query="").geturl()
     if kind in ("tgi+http", "tgi+https"):
         from router.backends.tgi import TgiBackend
 
         served = _served(names, settings)
-        return TgiBackend(address.name, plain.removeprefix("tgi+"), served, api_key=key)
+        return TgiBackend(address.name, plain.removeprefix("tgi+"), served, api_key=key, timeouts=timeouts)
     if kind == "hub":
         from router.backends.hub import HubBackend
 
-        return HubBackend(address.name, plain, _served(names, settings), api_key=key)
+        return HubBackend(address.name, plain, _served(names, settings), api_key=key, timeouts=timeouts)
     from router.backends.litellm import LitellmBackend
 
     model, _, _ = rest.partition("?")
-    return LitellmBackend(address.name, model, names=_names(names), api_key=key, api_base=options.get("api_base"))
+    api_base = options.get("api_base")
+    return LitellmBackend(
+        address.name, model, names=_names(names), api_key=key, api_base=api_base, timeouts=timeouts
+    )
+
+
+def _timeouts(options: Mapping[str, str]) -> Timeouts:
+    """Return the limits, the usual ones where nothing is given. Raises ValueError for what is no number over 0."""
+    limits = {}
+    for name in LIMITS:
+        if name in options:
+            try:
+                limits[name] = float(options[name])
+            except ValueError:
+                raise ValueError(f"the option {name} is no number; write seconds: {name}=60") from None
+    return Timeouts(**limits)
 
 
 def _options(query: str, known: Sequence[str]) -> dict[str, str]:
@@ -179,7 +200,9 @@ def _served(names: str, settings: Settings) -> tuple[str, ...]:
     return parse_lora_adapters(text)
 
 
-async def _open_embedded(address: Address, base: str, policies: Policies, settings: Settings) -> Backend:
+async def _open_embedded(
+    address: Address, base: str, timeouts: Timeouts, policies: Policies, settings: Settings
+) -> Backend:
     bases = _bases(address.name, policies)
     if len(bases) > 1:
         named = " and ".join(map(repr, bases))
@@ -197,6 +220,8 @@ async def _open_embedded(address: Address, base: str, policies: Policies, settin
             ]
         )
     folders = _adapter_folders(policies, settings)
+    if base and not Path(base).is_file():
+        raise SettingsInvalid(f"backend {address.name}: there is no file {base}; embedded: takes the path of a GGUF")
 
     def converted() -> tuple[Path, dict[str, Path]]:
         gguf = Path(base) if base else locate_base()
@@ -208,7 +233,7 @@ async def _open_embedded(address: Address, base: str, policies: Policies, settin
         raise SettingsInvalid(f"backend {address.name}: {error}") from error
     from router.backends.embedded import EmbeddedBackend
 
-    backend = EmbeddedBackend(address.name, gguf, adapters)
+    backend = EmbeddedBackend(address.name, gguf, adapters, timeouts=timeouts)
     await backend.start()
     return backend
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from blends.base import BASE_ID
+from router.backends.timeouts import Timeouts
 from router.core.errors import PolicyInvalid
 from router.core.policy import Policies
 from router.policy_file import load_policies
@@ -50,6 +51,15 @@ async def test_what_an_address_serves(
     await backend.aclose()
 
 
+@pytest.mark.parametrize("kind", ["tgi+http://h", "hub:https://h", "litellm:openai/{blend}"])
+async def test_an_address_may_set_its_limits(policies: Policies, kind: str) -> None:
+    usual = await open_backend(Address("primary", f"{kind}?names=core"), policies, made())
+    assert usual._timeouts == Timeouts()  # type: ignore[attr-defined]
+    patient = f"{kind}?names=core&connect=2&first_token=300&between_tokens=0.5"
+    backend = await open_backend(Address("primary", patient), policies, made())
+    assert backend._timeouts == Timeouts(2, 300, 0.5)  # type: ignore[attr-defined]
+
+
 async def test_a_provider_without_our_adapters_is_a_stand_in(policies: Policies) -> None:
     backend = await open_backend(Address("spare", "litellm:openai/gpt-x"), policies, made())
     assert (await backend.inventory()).stand_in is True
@@ -74,6 +84,9 @@ async def test_a_provider_without_our_adapters_is_a_stand_in(policies: Policies)
         ("tgi+http://h?names=core&api_key_env=KEY", {"KEY": ""}, "variable KEY is not set"),
         ("hub:ftp://h?names=core", {}, "not the root of an endpoint"),
         ("hub:https://h?names=dummy", {}, "mean the base model"),
+        ("tgi+http://h?names=core&first_token=long", {}, "the option first_token is no number"),
+        ("tgi+http://h?names=core&connect=0", {}, "connect is 0.0; it must be a positive number"),
+        ("embedded:?connect=1", {}, "an option 'connect'; it may have first_token, between_tokens"),
         ("litellm:openai/{blend}", {}, "name them all"),
         ("litellm:openai/gpt-x?names=core", {}, "cannot serve"),
     ],
