@@ -17,10 +17,7 @@ import resource
 import sys
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
 from statistics import quantiles
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from router.core.blend import Blend
 from router.core.conversation import Message

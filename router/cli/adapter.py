@@ -35,7 +35,7 @@ def command() -> None:
 )
 @click.option("--seed", type=int, default=None, help="Replace the recipe's seed.")
 def train(name: str | None, everything: bool, recipes: Path, out: Path, seed: int | None) -> None:
-    """Train the adapter NAME, or all of them (about four minutes each on two free cores)."""
+    """Train the adapter NAME, or all of them (three to ten minutes each on two free cores)."""
     try:
         known = list_recipes(recipes)
         if everything == (name is not None):
