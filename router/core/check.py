@@ -25,6 +25,8 @@ RESERVED = SWITCHES | {"none", "base", "tgi", "mode", "режим"}
 """Words that the switcher, the `model` field or TGI (its bare base is called `tgi`) already use."""
 MAX_BLENDS = 10_000
 MAX_WEIGHT = 10.0
+MIN_WEIGHT = 0.001
+"""Less would hardly be heard, and llama.cpp's float32 makes 1e-46 nothing: the bare base model would answer."""
 
 
 def check(policy: Policy, labels: frozenset[str] | None = None) -> list[Problem]:
@@ -75,6 +77,12 @@ def _adapter(adapter: Adapter) -> Iterator[Problem]:
             f"{path}.weight",
             f"is {adapter.weight}",
             f"write a number from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g} other than 0; to silence an adapter remove it",
+        )
+    elif abs(adapter.weight) < MIN_WEIGHT:
+        yield Problem(
+            f"{path}.weight",
+            f"is {adapter.weight}: nobody could tell it from the model without this adapter",
+            f"write {MIN_WEIGHT:g} or more (-{MIN_WEIGHT:g} or less); to silence an adapter remove it",
         )
     if isinstance(adapter.when, WhenLabel) and not 0 < adapter.when.at_least <= 1:
         yield Problem(

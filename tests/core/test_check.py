@@ -35,6 +35,14 @@ def test_everything_wrong_is_told_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize("weight", [0.0, -0.0, 1e-46, 5e-324, 1e-9, -0.0009, 10.5, float("nan"), float("inf")])
+def test_a_weight_that_nobody_could_hear_or_bear_is_refused(weight: float) -> None:
+    """An adapter at 1e-46 is one at 0.0 to llama.cpp (float32): the bare base would answer in its name."""
+    (problem,) = check(policy(replace(CORE, weight=weight)))
+    assert problem.where == "adapters.core.weight"
+    assert check(policy(replace(CORE, weight=0.001))) == check(policy(replace(CORE, weight=-10.0))) == []
+
+
 def test_the_bare_base_is_never_reachable() -> None:
     assert [problem.wrong for problem in check(policy(PHYSICS, ACADEMIC))] == [
         "nobody would speak when no gate opens: the bare base model would answer"
