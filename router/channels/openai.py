@@ -70,7 +70,7 @@ def chat_routes(router: Router, identify: Identify) -> APIRouter:
             headers = {**decision_headers(routed), "x-agoge-backend": header_text(reply.backend)}
             if reply.stand_in:  # a stand-in has no adapters: saying otherwise would be a lie
                 headers["x-agoge-stand-in"] = "true"
-                headers["x-agoge-adapters"] = ""
+                headers["x-agoge-adapters"] = headers["x-agoge-blend"] = ""
             head = _Head(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), model or "auto")
             if stream:
                 return EventStream(_chunks(router, head, reply, usage_wanted), reply.events.aclose, headers)
@@ -215,7 +215,7 @@ async def _collect(head: _Head, routed: Routed, reply: Reply) -> dict[str, Any]:
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     told = decision_object(routed) | {"backend": reply.backend, "stand_in": reply.stand_in}
     if reply.stand_in:
-        told["adapters"] = {}
+        told |= {"adapters": {}, "blend": ""}
     return head.body("chat.completion", [choice], usage=_usage(usage), agoge=told)
 
 

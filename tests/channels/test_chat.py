@@ -237,6 +237,7 @@ async def test_isolated_speech_never_goes_to_a_stand_in(tmp_path: Path) -> None:
         assert ordinary.json()["agoge"]["adapters"] == {}  # no adapter spoke, and the answer says so
         assert ordinary.headers["x-agoge-stand-in"] == "true"
         assert ordinary.headers["x-agoge-adapters"] == ""
+        assert (ordinary.headers["x-agoge-blend"], ordinary.json()["agoge"]["blend"]) == ("", "")
 
 
 async def test_a_blend_that_no_engine_holds_is_refused_by_name(tmp_path: Path) -> None:
