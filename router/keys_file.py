@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,7 +60,10 @@ class Keys:
 
 def load_keys(path: Path | str, policies: Policies) -> Keys:
     """Read a keys file. Raises PolicyInvalid with every problem; no message shows a key, only its place."""
-    written = read_yaml(Path(path), shows=_SHOWN)
+    try:
+        written = read_yaml(Path(path), shows=_SHOWN)
+    except PolicyInvalid as invalid:
+        raise PolicyInvalid([replace(problem, where="keys file") for problem in invalid.problems]) from None
 
     def place(at: tuple[str, ...]) -> tuple[str, str | None, int | None]:
         where = _shown(written.data, at)

@@ -19,6 +19,8 @@ from router.core.errors import BadRequest, Refused
 from router.core.facts import RequestRefused
 from router.service import Router
 
+ROUTES = "POST /v1/chat/completions, GET /v1/models, POST /v1/decisions; /openapi.json describes them"
+
 
 def error_object(refusal: Refused) -> dict[str, Any]:
     """Return the body OpenAI clients expect: {"error": {message, type, param, code}}."""
@@ -63,7 +65,10 @@ def install(app: FastAPI, router: Router) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
-        refusal = BadRequest(f"{request.method} {request.scope['path']}: {error.detail}")
+        wrong = f"{request.method} {request.scope['path']}: {error.detail}"
+        if error.status_code in (404, 405):
+            wrong += f"; there are {ROUTES}"
+        refusal = BadRequest(wrong)
         refusal.status = error.status_code
         refusal.code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
         response = respond(refusal)

@@ -24,8 +24,8 @@ from router.wiring.settings import Settings
 @serving_options
 @click.argument("text")
 @click.option("--model", help="As in OpenAI's model field: auto, physics, physics+core, academic ...")
-@click.option("--tenant", default="default", show_default=True)
-@click.option("--role")
+@click.option("--tenant", default="default", show_default=True, help="Decide as for this tenant of the policy.")
+@click.option("--role", help="... in this role.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole object of POST /v1/decisions.")
 def command(text: str, model: str | None, tenant: str, role: str | None, as_json: bool, **options: Any) -> None:
     """Decide."""

@@ -27,8 +27,8 @@ MAX_TOKENS = 96
     help="Serve on the embedded defaults, ask four prompts, print who spoke and why, keep serving until Ctrl-C."
 )
 @serving_options
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=PORT, default=8080, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=PORT, default=8080, show_default=True, help="0 takes any free one.")
 @click.option("--once", is_flag=True, help="Stop after the four prompts.")
 def command(host: str, port: int, once: bool, **options: Any) -> None:
     """Serve and show."""
@@ -47,7 +47,10 @@ async def _demo(settings: Settings, host: str, port: int, once: bool) -> None:
             async with aiohttp.ClientSession() as session:
                 for title, prompt in PROMPTS:
                     await show(session, base, title, prompt)
-            click.secho(f"\nServing {base}/v1 (OpenAI-compatible), docs at {base}/docs. Ctrl-C stops.", bold=True)
+            click.secho(
+                f"\nServing {base}/v1 (OpenAI-compatible), described by {base}/openapi.json. Ctrl-C stops.",
+                bold=True,
+            )
             body = json.dumps({"model": "auto", "messages": [{"role": "user", "content": PROMPTS[0][1]}]})
             click.echo(f"  curl -si {base}/v1/chat/completions -H 'content-type: application/json' -d '{body}'")
             if not once:

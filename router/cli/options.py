@@ -18,13 +18,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 _OPTIONS = [
     click.option("--policy", type=FILE, show_default="policies/default.yaml", help="The policy file."),
-    click.option("--backend", "backends", multiple=True, metavar="NAME=ADDRESS", help="Where a named backend is."),
+    click.option(
+        "--backend",
+        multiple=True,
+        metavar="NAME=ADDRESS",
+        help="Where a backend that the policy names is: embedded:[GGUF], tgi+http://HOST:PORT, hub:https://HOST "
+        "or litellm:PROVIDER/MODEL. May be repeated.",
+    ),
     click.option("--cache", default="memory:", show_default=True, help="memory:, redis://HOST:PORT/DB or none:"),
     click.option("--keys", type=FILE, help="A keys file: API key -> tenant and role."),
-    click.option("--classifier", type=FILE, help="A trained artefact, used as it is."),
-    click.option("--exemplars", type=FILE, show_default="policies/exemplars", help="Labelled prompts."),
+    click.option("--classifier", type=FILE, help="A trained artefact of your own, used as it is."),
+    click.option("--exemplars", type=FILE, show_default="policies/exemplars", help="Folder of labelled *.jsonl."),
     click.option("--encoder", default="use", show_default=True, help="use, st:FOLDER-OR-HUB-ID or onnx:FOLDER"),
-    click.option("--data", type=FILE, default=Path(".agoge"), show_default=True, help="Built files."),
+    click.option("--data", type=FILE, default=Path(".agoge"), show_default=True, help="Where built files go."),
 ]  # fmt: skip
 
 
@@ -38,7 +44,7 @@ def serving_options(command: F) -> F:
 def read_settings(
     *,
     policy: Path | None,
-    backends: Sequence[str],
+    backend: Sequence[str],
     cache: str,
     keys: Path | None,
     classifier: Path | None,
@@ -48,7 +54,7 @@ def read_settings(
 ) -> Settings:
     """Turn the options into Settings. Raises click.UsageError for a --backend without `=`, or given twice."""
     pairs: dict[str, str] = {}
-    for text in backends:
+    for text in backend:
         name, equals, address = text.partition("=")
         if not (name and equals and address):
             raise click.UsageError(

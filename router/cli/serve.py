@@ -19,7 +19,7 @@ from router.wiring.settings import Settings
 
 @click.command(help="Serve the chat endpoint until Ctrl-C. One JSON line per decision goes to standard error.")
 @serving_options
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=PORT, default=8080, show_default=True, help="0 takes any free one.")
 @click.option(
     "--log/--no-log", default=True, show_default=True, help="One JSON line per fact, without prompt text."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import click
 import uvicorn
@@ -23,7 +24,7 @@ PORT = click.IntRange(0, 65535)
 
 
 class PortTaken(AgogeError):
-    """Somebody else listens there; the message says how to choose another port."""
+    """Nobody can listen there; the message says how to choose another port or address."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -37,9 +38,10 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise PortTaken(
-            f"cannot listen on {host}:{port} ({error.strerror}); try make run PORT=9000, or --port 9000"
-        ) from None
+        another = "make run PORT=9000, or --port 9000"
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):  # the port is not at fault
+            another = "--host 127.0.0.1, or another address of this machine"
+        raise PortTaken(f"cannot listen on {host}:{port} ({error.strerror}); try {another}") from None
     return listener
 
 
@@ -73,6 +75,12 @@ class Say:
             click.echo(f" ready in {time.monotonic() - self._since:.1f} s", err=True)
         self._step = None
 
+    def broken(self) -> None:
+        """End the line of a step that failed, so that the error stands on its own."""
+        if self._step is not None:
+            click.echo(err=True)
+        self._step = None
+
 
 class _Server(uvicorn.Server):
     """Uvicorn without its signal handlers: it raises the signal again when it is done, and would end the process
@@ -93,7 +101,12 @@ async def serving(
     second one ends it at once.
     """
     say = Say()
-    async with running(settings, sinks, say) as live:
+    async with AsyncExitStack() as opened:
+        try:
+            live = await opened.enter_async_context(running(settings, sinks, say))
+        except BaseException:  # Ctrl-C too
+            say.broken()
+            raise
         say.done()
         config = uvicorn.Config(
             live.app,

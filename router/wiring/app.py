@@ -22,6 +22,7 @@ from router.channels.wire import ClientGone, Identify
 from router.core.facts import Fact, PolicyReloaded
 from router.core.policy import Policies
 from router.keys_file import load_keys
+from router.policy_file import load_policies
 from router.ports import DecisionCache, Sink
 from router.service import Router
 from router.sinks.metrics import CONTENT_TYPE, MetricsSink
@@ -61,6 +62,7 @@ async def running(
         cache = _cache(settings)  # what is quick to refuse comes before what is slow
         opened.push_async_callback(cache.aclose)
         secret = settings.secret()
+        await asyncio.to_thread(_readable, settings)
         scorer = await open_scorer(settings, say)
         opened.callback(scorer.close)
         loader = Loader(settings, scorer, record)
@@ -127,6 +129,13 @@ def _cache(settings: Settings) -> DecisionCache:
         return open_cache(settings.cache)
     except ValueError as error:
         raise SettingsInvalid(f"--cache: {error}") from None
+
+
+def _readable(settings: Settings) -> None:
+    """Raise PolicyInvalid for a policy or keys file that cannot be right whatever the classifier knows."""
+    policies = load_policies(settings.policy)
+    if settings.keys is not None:
+        load_keys(settings.keys, policies)
 
 
 def _identify(settings: Settings, policies: Policies) -> Identify:

@@ -8,8 +8,8 @@
     litellm:PROVIDER/{blend}?names=..  a provider that holds the blends under their own names
 
 `?api_key_env=NAME` names the environment variable that holds the engine's key. `connect`, `first_token` and
-`between_tokens` are limits in seconds; `embedded:` takes the latter two. Drivers are imported where their address is
-opened: nobody pays for a vendor they do not use.
+`between_tokens` are limits in seconds; `embedded:` takes the latter two. Drivers are imported where their address
+is opened: nobody pays for a vendor they do not use.
 """
 
 from __future__ import annotations
@@ -220,11 +220,11 @@ async def _open_embedded(
             ]
         )
     folders = _adapter_folders(policies, settings)
-    if base and not Path(base).is_file():
-        raise SettingsInvalid(f"backend {address.name}: there is no file {base}; embedded: takes the path of a GGUF")
 
     def converted() -> tuple[Path, dict[str, Path]]:
         gguf = Path(base) if base else locate_base()
+        if not gguf.is_file():
+            raise BaseUnreadable(f"there is no file {gguf}; embedded: takes the path of a GGUF")
         return gguf, {name: cached(folder, gguf, settings.data / "gguf") for name, folder in folders.items()}
 
     try:

@@ -70,6 +70,7 @@ async def test_openapi_lists_the_channel(stage: Stage) -> None:
 async def test_unknown_paths_and_methods_answer_in_openais_form(stage: Stage) -> None:
     missing = await get(stage, "/v1/nothing")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+    assert "POST /v1/chat/completions" in missing.json()["error"]["message"]
     wrong = await get(stage, "/v1/chat/completions")
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
 

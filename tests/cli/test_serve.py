@@ -97,6 +97,13 @@ async def test_a_taken_port_is_said_before_anything_is_loaded() -> None:
             assert b"Traceback" not in out + error
 
 
+async def test_an_address_that_is_not_ours_is_not_blamed_on_the_port() -> None:
+    said = await refused("--host", "192.0.2.1", "--port", "0")  # TEST-NET-1, RFC 5737: nobody's own address
+    assert "cannot listen on 192.0.2.1:0" in said
+    assert "--host 127.0.0.1" in said
+    assert "PORT" not in said
+
+
 async def test_every_problem_of_a_bad_policy_is_printed(tmp_path: Path, data: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(
@@ -107,6 +114,7 @@ async def test_every_problem_of_a_bad_policy_is_printed(tmp_path: Path, data: Pa
     )
     assert f"{file}:" in said
     assert "adapters.core.when" in said
+    assert "classifier ..." not in said  # it need not be trained to know this
     file.write_text(POLICY.replace("label: sport,", "label: sports,"), "utf-8")
     said = await refused(
         "--policy", str(file), "--data", str(data), "--port", "0", "--backend", "primary=litellm:x/y"
@@ -114,7 +122,7 @@ async def test_every_problem_of_a_bad_policy_is_printed(tmp_path: Path, data: Pa
     assert "sports" in said
     file.write_text(POLICY, "utf-8")
     said = await refused("--policy", str(file), "--data", str(data), "--port", "0")
-    assert "'primary' has no address" in said
+    assert "\nagoge: backends: 'primary' has no address" in said  # on a line of its own, behind the progress
     assert "--backend primary=ADDRESS" in said
 
 
@@ -138,7 +146,7 @@ async def test_a_wrong_cache_is_refused_before_anything_is_loaded(
 
 async def test_missing_weights_say_how_to_get_them(tmp_path: Path, data: Path) -> None:
     said = await refused("--port", "0", "--data", str(data), "--backend", "embedded:=embedded:/no/such.gguf")
-    assert "/no/such.gguf" in said
+    assert "there is no file /no/such.gguf; embedded: takes the path of a GGUF" in said
 
 
 async def test_an_unknown_profile_in_the_keys_file_is_refused(tmp_path: Path, data: Path) -> None:
