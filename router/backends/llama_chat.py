@@ -32,9 +32,8 @@ def llama_request(backend: str, prompt: Prompt, ids: Mapping[str, int]) -> dict[
     weights = prompt.blend.weights
     if unknown := sorted(weights.keys() - ids.keys()):
         raise BlendUnavailable(
-            f"{backend} does not hold {', '.join(unknown)} of the blend {prompt.blend.id} ({prompt.blend}); "
-            f"it holds {', '.join(ids)}"
-        )
+            f"{backend} does not hold {', '.join(unknown)} of the blend {prompt.blend.id} ({prompt.blend})"
+        )  # what it does hold may be another tenant's
     for message in prompt.messages:
         parts = () if message.content is None or isinstance(message.content, str) else message.content
         if other := sorted({str(part.get("type")) for part in parts} - {"text"}):

@@ -105,7 +105,7 @@ class Policies:
             return self.profiles[tenant, role]
         except KeyError:
             raise Forbidden(
-                f"the policy has no profile for tenant {tenant!r} with role {role!r}; "
-                f"it knows {sorted(f'{t}/{r}' if r else t for t, r in self.profiles)}",
+                f"the policy has no profile for tenant {tenant!r} with role {role!r}; the policy file names them "
+                "under `tenants` and `roles`",  # and no error shows one tenant the names of the others
                 code="unknown_profile",
             ) from None

@@ -200,8 +200,9 @@ def test_null_in_a_tenants_role_removes_from_the_profile() -> None:
 
 @pytest.mark.parametrize(("tenant", "role"), [("acme", "reader"), ("solo", "editor"), ("nobody", None)])
 def test_a_caller_that_is_not_there_is_forbidden(tenant: str, role: str | None) -> None:
-    with pytest.raises(Forbidden, match="the policy has no profile for tenant"):
+    with pytest.raises(Forbidden, match="the policy has no profile for tenant") as caught:
         loaded(TENANTS).profile(tenant, role)
+    assert "acme" not in caught.value.message.replace(repr(tenant), ""), "nobody hears of the other tenants"
 
 
 # --- problems
