@@ -99,6 +99,8 @@ def main() -> None:
     options.add_argument("--calls", type=int, default=300)
     options.add_argument("--words", type=int, default=20)
     chosen = options.parse_args()
+    if chosen.calls < 32:
+        options.error("--calls must be 32 or more: so many run at once")
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     engine = spawn.Process(target=serve, args=(chosen.words, theirs), daemon=True)

@@ -133,6 +133,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.requests < 2:
+        parser.error("--requests must be 2 or more: of fewer there is no median")
     policy = Path("policies/default.yaml")
     blends = [blend.id for blend in reachable(load_policies(policy).profile("default", None))]
     engine_port, agoge_port = free_port(), free_port()
