@@ -1,7 +1,8 @@
 """The grammar of a directive on one line of text. Knows no message, no history and no permission.
 
 Words in capitals are the lists of `vocabulary.py`; NAMES are names or aliases as `Modes.resolve` understands them.
-The phrase opens the line: only emoji, bullets, emphasis and a polite word may come before it.
+The phrase opens the line: only emoji, bullets, emphasis, a mention ("@agoge", as group chats put it there), the
+name of an `always` adapter and a comma ("Агоге, ..."), and a polite word may come before it.
 
     phrase  = "/" MODE [":"] NAMES                     /mode physics          strong
             | VERB MODE ":" NAMES                      включить режим: физика strong
@@ -58,7 +59,7 @@ class Clause:
 def read_clause(text: str, modes: Modes) -> Clause | None:
     """Return the directive that opens the line `text`, None when there is none. Raises nothing."""
     line = Line(text, modes)
-    at = line.skip(match_end(LEAD, text, 0), v.POLITE, 2)
+    at = line.skip(line.addressed(match_end(LEAD, text, 0)), v.POLITE, 2)
     slash = text.startswith("/", at)
     word, end = line.word(at + slash)
     language: Literal["ru", "en"] = "ru" if is_cyrillic(word) else "en"

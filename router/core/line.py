@@ -11,9 +11,10 @@ from typing import Literal
 
 from router.core import vocabulary as v
 from router.core.modes import Modes
+from router.core.policy import Always
 from router.core.words import WORD, keyword
 
-LEAD = re.compile(r"(?:[^\w\"'«»“”„‟‘’‚`<>|{/\\]|_){0,40}")
+LEAD = re.compile(r"(?:<?@[\w.|-]{1,40}+>?[,:]?\s++|[^\w\"'«»“”„‟‘’‚`<>|{/\\]|_){0,40}")
 _SPACE = re.compile(r"\s*+")
 COLON = re.compile(r"\s*+[:：]\s*+")
 DASH = re.compile(r"\s*+[-—–]++\s++")
@@ -70,6 +71,14 @@ class Line:
                 break
             at = match_end(_COMMA, self.line, end) if _COMMA.match(self.line, end) else self.space(end)
         return at
+
+    def addressed(self, at: int) -> int:
+        """Return the position behind "Агоге," and the like: whoever always speaks, and a comma."""
+        word, end = self.word(at)
+        comma = _COMMA.match(self.line, end)
+        name = self.modes.named(word) if comma else None
+        always = name is not None and isinstance(self.modes.policy.adapter(name).when, Always)
+        return comma.end() if comma and always else at
 
     def ended(self, at: int) -> bool:
         """Say whether nothing but punctuation and emoji follows, and no question or quotation mark."""

@@ -168,6 +168,9 @@ def _hear(message: Message, modes: Modes) -> Heard | None:
             )
             break
         directive = replace(directive, rest=again.directive.rest, bare=again.directive.bare)
+    else:
+        if hear(directive.rest, modes) is not None:  # what follows may be another wish: nobody reads on for ever
+            refusal = Contradiction("one message repeats its directive over and over; keep one", param="messages")
     if not isinstance(message.content, str) and message.with_text("").content:
         directive = replace(directive, bare=False)  # an image is a prompt too
     return Heard(directive, refusal)

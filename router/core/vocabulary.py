@@ -36,7 +36,9 @@ OFF_WITH_MODE = _set(
     " выйди выйдите выйти reset exit leave stop quit cancel"
 )
 
-PARTICLES = _set("на в во из к мне меня пожалуйста to into on off in from out of the a an me my please")
+PARTICLES = _set(
+    "на в во из к мне меня пожалуйста только to into on off in from out of the a an me my please only"
+)
 """May stand between the verb and what it governs."""
 
 ONTO = _set("на to")

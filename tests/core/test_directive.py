@@ -97,6 +97,32 @@ def test_two_modes_are_no_configuration() -> None:
     assert parse("mode: sport\nspeed: 3", modes()) is None
 
 
+ADDRESSED = [
+    "@agoge режим: академический",
+    "<@U02AB3CD> mode: academic",
+    "@Agoge_bot, включи академический режим",
+    "Агоге, включи академический режим",
+    "agoge, please switch to academic mode",
+    "включи только академический режим",
+    "switch to only academic mode",
+]
+
+
+@pytest.mark.parametrize("text", ADDRESSED)
+def test_whom_one_speaks_to_hides_no_directive(text: str) -> None:
+    """In a group chat nothing reaches a bot without a mention; unheard, the core would answer."""
+    directive = parse(text, modes())
+    assert directive is not None
+    assert (asked(directive), directive.bare) == ("academic", True)
+
+
+@pytest.mark.parametrize(
+    "text", ["Физика, включи академический режим", "@agoge как включить режим физики?", "агоге и режим: физика"]
+)
+def test_other_words_before_a_phrase_make_it_talk(text: str) -> None:
+    assert parse(text, modes()) is None
+
+
 @pytest.mark.parametrize("text", ["mode: academic\ntopic: entropy", "topic: entropy\nmode: academic"])
 def test_isolation_is_no_configuration(text: str) -> None:
     directive = parse(text, modes())

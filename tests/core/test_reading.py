@@ -172,6 +172,12 @@ def test_repeated_directive_is_taken_out_twice() -> None:
     assert (result.asked, result.subject, seen(result)) == ({"physics"}, "почему?", ["u: почему?"])
 
 
+@pytest.mark.parametrize("times", [2, 5, 6, 50])
+def test_repetition_hides_no_second_wish(times: int) -> None:
+    with pytest.raises(Contradiction):
+        reading("u: " + "режим: агоге\n" * times + "режим: академический\nПочему?")
+
+
 def test_content_parts_keep_their_image() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     asked = Message("user", [{"type": "text", "text": "режим: физика что на фото?"}, image])
