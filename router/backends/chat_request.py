@@ -31,6 +31,11 @@ def messages(prompt: Prompt) -> list[dict[str, Any]]:
     return [message(said) for said in prompt.messages]
 
 
+def tgi_messages(prompt: Prompt) -> list[dict[str, Any]]:
+    """Return the messages in TGI's dialect: `developer`, OpenAI's later word, is `system` to chat templates."""
+    return [{**said, "role": "system"} if said["role"] == "developer" else said for said in messages(prompt)]
+
+
 def tgi_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sampling parameters in TGI's dialect. `parameters` are OpenAI's, by OpenAI's names.
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from router.backends.chat_events import ChatEvents
-from router.backends.chat_request import messages, tgi_parameters
+from router.backends.chat_request import tgi_messages, tgi_parameters
 from router.backends.failures import failure, stream_failure
 from router.backends.timeouts import Timeouts
 from router.core.errors import BackendBroken, BackendFailed, BackendTimeout, BackendUnreachable, BlendUnavailable
@@ -109,7 +109,7 @@ class HubBackend:
                 deadline = loop.time() + seconds
                 async with asyncio.timeout_at(deadline):
                     chunks = await client.chat_completion(
-                        messages=messages(prompt),
+                        messages=tgi_messages(prompt),
                         model=served,
                         stream=True,
                         extra_body={

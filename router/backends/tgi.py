@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from router.backends.chat_events import ChatEvents
-from router.backends.chat_request import messages, tgi_parameters
+from router.backends.chat_request import tgi_messages, tgi_parameters
 from router.backends.failures import answered
 from router.backends.timeouts import Timeouts
 from router.core.errors import BackendBroken, BackendFailed, BackendTimeout, BackendUnreachable, BlendUnavailable
@@ -111,7 +111,7 @@ class TgiBackend:
         body = {
             **tgi_parameters(prompt.parameters),
             "model": served,
-            "messages": messages(prompt),
+            "messages": tgi_messages(prompt),
             "stream": True,
             "stream_options": {"include_usage": True},
         }

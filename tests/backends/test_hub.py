@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from huggingface_hub import AsyncInferenceClient
 
 from router.backends.hub import HubBackend
 from router.backends.timeouts import Timeouts
+from router.core.conversation import Message
 from router.core.errors import (
     BackendBroken,
     BackendFailed,
@@ -57,6 +59,18 @@ async def test_an_answer_comes_from_the_asked_blend_and_the_model_is_always_name
     assert fake.models_asked == [PHYSICS.id, "core"]
     assert fake.seen[0].body["temperature"] == 0.0
     assert fake.seen[0].body["stop"] == ["END"]
+
+
+async def test_a_developer_is_a_system_to_chat_templates(fake: FakeTgi) -> None:
+    said = replace(
+        prompt(PHYSICS), messages=(Message("developer", "Be brief."), Message("user", "hi", {"name": "u"}))
+    )
+    async with client(fake) as backend:
+        await collect(backend.stream(said))
+    assert fake.seen[0].body["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"name": "u", "role": "user", "content": "hi"},
+    ]
 
 
 async def test_the_library_alone_names_a_dummy_that_the_engine_answers_from_the_base(fake: FakeTgi) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from router.backends.tgi import TgiBackend, parse_lora_adapters
 from router.backends.timeouts import Timeouts
 from router.core.blend import Blend
+from router.core.conversation import Message
 from router.core.errors import (
     BackendBroken,
     BackendFailed,
@@ -113,6 +115,18 @@ async def test_response_formats(fake: FakeTgi, openai: dict[str, Any], tgi: obje
     async with client(fake) as backend:
         await collect(backend.stream(prompt(response_format=openai)))
     assert fake.seen[0].body.get("response_format") == tgi
+
+
+async def test_a_developer_is_a_system_to_chat_templates(fake: FakeTgi) -> None:
+    said = replace(
+        prompt(PHYSICS), messages=(Message("developer", "Be brief."), Message("user", "hi", {"name": "u"}))
+    )
+    async with client(fake) as backend:
+        await collect(backend.stream(said))
+    assert fake.seen[0].body["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"name": "u", "role": "user", "content": "hi"},
+    ]
 
 
 async def test_a_missing_temperature_stays_missing(fake: FakeTgi) -> None:

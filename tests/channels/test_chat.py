@@ -82,6 +82,17 @@ async def test_a_stream_carries_the_same_decision_in_its_headers(
     assert all("agoge" not in chunk for chunk in chunks)
 
 
+async def test_usage_is_counted_in_a_chunk_of_its_own_and_only_when_asked_for(stage: Stage) -> None:
+    for options in ({}, {"stream_options": {}}, {"stream_options": {"include_usage": False}}):
+        plain = (await post(stage, body("sky", stream=True, **options))).text
+        assert '"usage"' not in plain
+        assert '"choices":[]' not in plain
+    asked = (await post(stage, body("sky", stream=True, stream_options={"include_usage": True}))).text
+    chunks = [json.loads(block[6:]) for block in asked.strip().split("\n\n")[:-1]]
+    assert [chunk["usage"] is None for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
+    assert [chunk["choices"] == [] for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+
+
 async def test_the_directive_never_reaches_the_engine(stage: Stage) -> None:
     await post(stage, body("включить режим: физика+агоге\nпочему лёд плавает?"))
     (prompt,) = stage.backends["first"].prompts
