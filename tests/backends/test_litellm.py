@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -186,6 +187,23 @@ async def test_closing_the_iterator_frees_the_engine(fake: FakeTgi) -> None:
         assert isinstance(await anext(stream), Delta)
         await stream.aclose()
         await until(lambda: fake.seen[0].disconnected and fake.running == 0)
+
+
+def test_loading_the_library_asks_the_network_for_nothing() -> None:
+    """By itself it fetches a price map from GitHub when it is imported."""
+    code = (
+        "import os, socket, sys\n"
+        "def refuse(*where, **more):\n"
+        "    print('asked for', where[:2])\n"
+        "    raise OSError('no network in this test')\n"
+        "socket.getaddrinfo = socket.socket.connect = refuse\n"
+        "from router.backends.litellm import _load\n"
+        "assert _load().suppress_debug_info\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LITELLM")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200, env=clean)
+    assert done.stdout == ""
 
 
 def test_nothing_heavy_is_imported_before_a_request_is_sent() -> None:

@@ -126,6 +126,16 @@ async def test_a_port_that_accepts_and_says_nothing() -> None:
         await cache.aclose()
 
 
+async def test_a_caller_waits_milliseconds_and_the_connection_longer() -> None:
+    """By default 20 ms. The quickest of ten says it on a busy machine too; sockets alone would take a second."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        cache = RedisCache(f"redis://127.0.0.1:{silent.getsockname()[1]}", pause=0)
+        waits = [await outcome(cache.get(KEY)) for _ in range(10)]
+        assert {result for result, _ in waits} == {"unavailable"}
+        assert 0.01 < min(seconds for _, seconds in waits) < 0.5
+        await cache.aclose()
+
+
 async def test_a_server_that_talks_nonsense() -> None:
     async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
