@@ -119,7 +119,7 @@ def asked_by_model(model: str | None, modes: Modes) -> frozenset[str] | None:
         forbidden.param = "model"
         raise forbidden
     asked = frozenset(names)
-    _check(asked, None, modes.policy)
+    _check(frozenset(), asked, modes.policy)
     return asked
 
 

@@ -197,6 +197,11 @@ async def test_what_cannot_be_asked_is_an_error_with_a_name(
     assert stage.backends["first"].prompts == []
 
 
+async def test_isolation_with_company_in_model_blames_model(stage: Stage) -> None:
+    error = (await post(stage, body("hello", model="academic+core"))).json()["error"]
+    assert (error["code"], error["param"]) == ("contradiction", "model")
+
+
 async def test_the_openai_client_understands_answers_streams_and_errors(stage: Stage) -> None:
     client = openai.AsyncOpenAI(base_url=f"{stage.url}/v1", api_key="any", max_retries=0)
     whole = await client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "sky"}])
