@@ -6,6 +6,7 @@ Distributions are whole: the log-probability of every token, so that nothing hid
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,56 @@ async def test_an_answer_can_be_bound_to_a_schema(backend: EmbeddedBackend) -> N
     wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
     said = text_of(await collect(backend, prompt({"core": 1.0}, response_format=wanted, max_tokens=60)))
     assert said.replace(" ", "").replace("\n", "").startswith('{"n":7}')
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "string"}}}},
+        {"tools": [TOOL]},
+        {"tools": [TOOL], "tool_choice": "required"},
+    ],
+    ids=["grammar", "tools", "forced tool"],
+)
+async def test_grammars_and_tools_leave_isolation_whole(
+    backend: EmbeddedBackend, files: dict[str, Path], parameters: dict[str, Any]
+) -> None:
+    """Another path through llama.cpp's server: an adapter list that it overlooked would show here."""
+    pure = backend_of(files, "academic")
+    await pure.start()
+    asked = prompt({"academic": 1.0}, max_tokens=24, **parameters)
+    expected = await collect(pure, asked)
+    await pure.aclose()
+    core = await collect(backend, prompt({"core": 1.0}, max_tokens=24, **parameters))
+    assert await collect(backend, asked) == expected != core
+
+
+async def test_answers_given_up_leave_nothing_behind_in_their_slots(backend: EmbeddedBackend) -> None:
+    """Dropped while the prompt is read, before the first token and after it; then another speaker on the slot."""
+    blends = [{"core": 1.0}, {"academic": 1.0}, {"core": 1.0, "physics": 0.8}]
+    asked = [prompt(blend, max_tokens=12) for blend in blends]
+    alone = [text_of(await collect(backend, one)) for one in asked]
+    assert len(set(alone)) == 3
+
+    async def give_up(number: int) -> None:
+        stream = backend.stream(
+            prompt(blends[number % 3], "Why is the sky blue?" * (1 + number % 7), max_tokens=90)
+        )
+        seen = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.002 * (number % 5) if number % 2 else 60):
+                async for _ in stream:
+                    seen += 1
+                    if seen > number % 4:
+                        break
+        await stream.aclose()
+
+    for turn in range(4):
+        await asyncio.gather(*(give_up(7 * turn + number) for number in range(7)))
+        assert [text_of(await collect(backend, one)) for one in asked] == alone
 
 
 async def test_a_conversation_too_long_is_refused_before_the_first_event(files: dict[str, Path]) -> None:
