@@ -89,7 +89,7 @@ def _hear_last(text: str, modes: Modes) -> Heard | None:
     before = broken[: max(newline, 0)]
     if _are_configuration(clause, modes, line, before[before.rfind("\n") + 1 :]):
         return None
-    if _in_fence(before):
+    if _in_fence(visible(before)):
         return None
     return _judged(clause.names, clause.unknown, above.rstrip(), clause.language, modes)
 

@@ -87,6 +87,7 @@ def test_whatever_ends_a_line_ends_it_here(end: str) -> None:
         assert directive is not None
         assert (asked(directive), directive.rest) == ("academic", "Why?")
     assert parse(f"```{end}mode: academic", modes()) is None
+    assert parse(f"\ufeff```{end}mode: academic", modes()) is None
 
 
 def test_two_modes_are_no_configuration() -> None:
