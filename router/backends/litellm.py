@@ -69,7 +69,9 @@ class LitellmBackend:
         if not all(names):
             raise ValueError(f"backend {name}: an empty name would ask the provider for its default model")
         if find_spec("litellm") is None:
-            raise ValueError(f"backend {name}: litellm is not installed; pip install 'agoge-router[litellm]'")
+            raise ValueError(
+                f"backend {name}: litellm is not installed; pip install -e '.[litellm]' in Agoge's folder"
+            )
         self.name = name
         self._model = model
         self._inventory = Inventory(stand_in=True) if stand_in else Inventory(names=frozenset(names))

@@ -56,7 +56,9 @@ def _train(names: list[str], recipes: Path, out: Path, base: Path, seed: int | N
 
     absent = [package for package in ("torch", "transformers", "peft", "gguf") if find_spec(package) is None]
     if absent:
-        raise click.ClickException(f"training needs {', '.join(absent)}: pip install 'agoge-router[train]'")
+        raise click.ClickException(
+            f"training needs {', '.join(absent)}: pip install -e '.[train]' in Agoge's folder"
+        )
     console = Console(stderr=True)
     plans = [(name, read_recipe(recipes / name)) for name in names]
     bases: dict[str, tuple[Any, Any]] = {}  # loading takes 20 s: once per precision, not once per adapter

@@ -204,7 +204,7 @@ async def test_a_missing_xllamacpp_says_how_to_install_it(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "xllamacpp", None)  # what makes `import` raise
-    with pytest.raises(BackendUnreachable, match=r"install it with: pip install 'agoge-router\[embedded\]'"):
+    with pytest.raises(BackendUnreachable, match=r"install it with: pip install -e '\.\[embedded\]'"):
         await backend_of(files).start()
 
 

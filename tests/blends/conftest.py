@@ -27,9 +27,7 @@ def start_engine(names: Sequence[str], cache: Path) -> Speak:
     Every adapter starts at scale 0 and every request names every adapter: an adapter that a request does not name
     would speak with its start-up scale.
     """
-    xllamacpp = pytest.importorskip(
-        "xllamacpp", reason="reading needs the engine: pip install agoge-router[embedded]"
-    )
+    xllamacpp = pytest.importorskip("xllamacpp", reason="reading needs the engine: pip install -e '.[embedded]'")
     base = locate_base()
     parameters = xllamacpp.CommonParams()
     parameters.verbosity = -1

@@ -28,7 +28,7 @@ RECIPE = (
 @pytest.fixture(scope="module")
 def base() -> tuple[Any, Any]:
     """A Llama of two layers and width 16 with a word-level tokenizer; same code path as the real one."""
-    torch = pytest.importorskip("torch", reason="training is an extra: pip install agoge-router[train]")
+    torch = pytest.importorskip("torch", reason="training is an extra: pip install -e '.[train]'")
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 

@@ -53,7 +53,7 @@ def test_missing_extra_says_how_to_install_it(recipes: Path, monkeypatch: pytest
     monkeypatch.setattr("router.cli.adapter.find_spec", lambda package: None if package == "peft" else object())
     code, output = run("mind", "--recipes", str(recipes), "--out", str(recipes / "out"))
     assert code == 1
-    assert "training needs peft: pip install 'agoge-router[train]'" in output
+    assert "training needs peft: pip install -e '.[train]' in Agoge's folder" in output
 
 
 def test_the_verb_does_not_load_torch() -> None:
