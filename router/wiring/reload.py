@@ -19,7 +19,8 @@ from router.lemmas import RussianLemmatizer
 from router.policy_file import load_policies
 from router.ports import Backend, Scorer
 from router.service import Router, State
-from router.wiring.backends import Address, addresses, open_backend
+from router.wiring.addresses import Address, addresses
+from router.wiring.backends import open_backend
 from router.wiring.settings import Settings
 
 DRAIN_SECONDS = 300.0  # how long the streams of a retired engine may go on

@@ -19,7 +19,8 @@ from router.backends.tgi import TgiBackend
 from router.cli.serve import command as serve
 from router.core.reachable import reachable
 from router.policy_file import load_policies
-from router.wiring.backends import addresses, open_backend
+from router.wiring.addresses import addresses
+from router.wiring.backends import open_backend
 from router.wiring.settings import Settings
 from tests.deploy.compose_file import ROOT, SECRETS, TEXT, Missing, interpolate, services, validate
 
@@ -119,7 +120,7 @@ def settings_of(name: str) -> Settings:
         given: dict[str, Any] = context.params
     assert given["host"] == "0.0.0.0"  # noqa: S104 - inside the container's own network
     assert given["port"] == 8080
-    pairs = dict(text.split("=", 1) for text in given["backends"])
+    pairs = dict(text.split("=", 1) for text in given["backend"])
     policy = given["policy"] or Path("/policies/default.yaml")
     mounted = ROOT / "policies" / policy.relative_to("/policies")
     return Settings(policy=mounted, cache=given["cache"], backends=pairs, environment=service["environment"])

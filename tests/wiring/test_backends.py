@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from router.backends.timeouts import Timeouts
 from router.core.errors import PolicyInvalid
 from router.core.policy import Policies
 from router.policy_file import load_policies
-from router.wiring.backends import Address, addresses, open_backend
+from router.wiring.addresses import Address, addresses
+from router.wiring.backends import open_backend
 from router.wiring.settings import Settings, SettingsInvalid
 from tests.stubs import POLICY, write_policy
 
@@ -130,6 +132,18 @@ def test_embedded_names_every_missing_adapter_folder(policies: Policies, tmp_pat
     assert {problem.where for problem in caught.value.problems} == {
         f"adapters.{name}.from" for name in ("core", "physics", "sport", "academic")
     }
+
+
+def test_embedded_needs_no_folder_for_an_adapter_that_another_engine_serves(tmp_path: Path) -> None:
+    text = POLICY + "tenants: { acme: { adapters: { core: { from: org/their-core } }, backends: [second] } }\n"
+    policies = load_policies(write_policy(tmp_path, text))
+    make_adapters(tmp_path)
+    settings = Settings(
+        policy=tmp_path / "policy.yaml", backends={"first": "embedded:", "second": "tgi+http://h?names=core-1"}
+    )
+    with pytest.raises(PolicyInvalid, match="two profiles take it"):
+        addresses(policies, replace(settings, backends=dict.fromkeys(("first", "second"), "embedded:")))
+    assert addresses(policies, settings)["first"].content
 
 
 async def test_embedded_on_a_base_that_is_not_there(policies: Policies, tmp_path: Path) -> None:

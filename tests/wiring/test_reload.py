@@ -19,7 +19,7 @@ from router.core.facts import PolicyReloaded
 from router.core.policy import Policies
 from router.core.reply import Delta, Inventory
 from router.service import Ask, Router
-from router.wiring.backends import Address
+from router.wiring.addresses import Address
 from router.wiring.reload import Loader, PolicyWatch
 from router.wiring.settings import Settings, SettingsInvalid
 from tests.stage import SECRET, Stage, staged
