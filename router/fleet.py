@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from router.core.blend import Blend
 from router.core.errors import BackendBroken, BackendFailed, BlendUnavailable, Refused
@@ -46,9 +47,12 @@ class Fleet:
         for name in names:
             if name not in self._looking:
                 task = self._looking[name] = asyncio.create_task(self._look_at(name))
-                task.add_done_callback(lambda _, name=name: self._looking.pop(name, None))  # type: ignore[misc]
+                task.add_done_callback(partial(self._looked, name))
         if names:  # waited for, not awaited: a caller that is cancelled must not cancel the others' answer
             await asyncio.wait([self._looking[name] for name in names])
+
+    def _looked(self, name: str, _: asyncio.Task[None]) -> None:
+        self._looking.pop(name, None)
 
     async def _look_at(self, name: str) -> None:
         try:
