@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
+import site
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,9 @@ class SettingsInvalid(AgogeError):
 def shipped(*parts: str) -> Path:
     """Return a file that ships with Agoge: in the working directory, the source tree, or the installed share."""
     here = Path(*parts)
-    for root in (Path(), Path(__file__).resolve().parents[2], Path(sys.prefix) / "share" / "agoge"):
+    # Where pip puts a wheel's data: under the environment, or the user's own base after `pip install --user`.
+    installed = (Path(base) / "share" / "agoge" for base in (sysconfig.get_path("data"), site.getuserbase()))
+    for root in (Path(), Path(__file__).resolve().parents[2], *installed):
         if (root / here).exists():
             return root / here
     return here
