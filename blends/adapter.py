@@ -106,6 +106,16 @@ def read_adapter(folder: Path) -> LoraAdapter:
     return LoraAdapter(folder.name, str(config.get("base_model_name_or_path")), rank, scale, tuple(factors))
 
 
+def trained_on(folder: Path) -> str | None:
+    """Return the base model that `adapter_config.json` names; None when it names none. Raises AdapterRefused."""
+    try:
+        config = json.loads((folder / CONFIG).read_text("utf-8"))
+        base = config.get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError) as fault:
+        raise AdapterRefused(f"{folder / CONFIG} is not a PEFT configuration: {fault}") from fault
+    return str(base) if base else None
+
+
 def _check_config(folder: Path, config: dict[str, Any]) -> int:
     """Refuse everything that is not plain LoRA; return the rank."""
     if config.get("peft_type") != "LORA":

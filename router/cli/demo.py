@@ -21,6 +21,7 @@ PROMPTS = (
     ("isolated speech", "режим: академический\nExplain the impact of social media on attention."),
 )
 MAX_TOKENS = 96
+STOPPING_SECONDS = 10.0  # the server's own grace for open streams is five
 
 
 @click.command(
@@ -44,9 +45,16 @@ async def _demo(settings: Settings, host: str, port: int, once: bool) -> None:
     click.secho("Agoge: which LoRA adapters should speak?", bold=True)
     try:
         async with serving(settings, listener) as (_, served):
-            async with aiohttp.ClientSession() as session:
-                for title, prompt in PROMPTS:
-                    await show(session, base, title, prompt)
+            try:
+                async with aiohttp.ClientSession() as session:
+                    for title, prompt in PROMPTS:
+                        await show(session, base, title, prompt)
+            except aiohttp.ClientError:
+                await asyncio.wait({served}, timeout=STOPPING_SECONDS)
+                if served.done():  # Ctrl-C in the middle of a prompt ends the server first
+                    click.echo("\nstopped")
+                    return
+                raise
             click.secho(
                 f"\nServing {base}/v1 (OpenAI-compatible), described by {base}/openapi.json. Ctrl-C stops.",
                 bold=True,
@@ -55,8 +63,8 @@ async def _demo(settings: Settings, host: str, port: int, once: bool) -> None:
             click.echo(f"  curl -si {base}/v1/chat/completions -H 'content-type: application/json' -d '{body}'")
             if not once:
                 await served
-    except aiohttp.ClientError as error:  # Ctrl-C in the middle of a prompt ends the server first
-        raise ConnectionError(f"the server stopped before it answered ({type(error).__name__})") from error
+    except aiohttp.ClientError as error:
+        raise ConnectionError(f"the server broke the connection ({type(error).__name__})") from error
     finally:
         listener.close()
 

@@ -138,12 +138,13 @@ def confirmation(reading: Reading, policy: Policy) -> str:
     alone = any(policy.adapter(name).alone for name in reading.asked)
     always = frozenset() if alone else {a.name for a in policy.adapters if isinstance(a.when, Always)}
     speaking = spoken_list(sorted(reading.asked | always))
+    verb = "говорят" if len(reading.asked | always) > 1 else "говорит"
     if reading.asked_by == "model":
         if russian:
-            return f"Режим из сообщений выключен. По полю model говорит: {speaking}."
+            return f"Режим из сообщений выключен. По полю model {verb}: {speaking}."
         return f"The mode from the messages is off. By the model field, now speaking: {speaking}."
     if russian:
-        return f"Теперь говорит {'только ' if alone else ''}{speaking}. Выключить: «режим: авто»."
+        return f"Теперь {verb} {'только ' if alone else ''}{speaking}. Выключить: «режим: авто»."
     return f'Now speaking: {speaking}{" alone" if alone else ""}. To switch off: "mode: auto".'
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from pathlib import Path
 
-from blends.adapter import AdapterRefused
+from blends.adapter import AdapterRefused, trained_on
 from blends.base import BASE_ID, BaseMissing, BaseUnreadable, locate_base
 from blends.gguf import cached
 from router.backends.timeouts import Timeouts
@@ -53,6 +53,7 @@ async def open_embedded(
             ]
         )
     folders = _folders(name, policies, settings)
+    _check_training(bases, folders)
 
     def converted() -> tuple[Path, dict[str, Path]]:
         gguf = Path(base) if base else locate_base()
@@ -69,6 +70,26 @@ async def open_embedded(
     backend = EmbeddedBackend(name, gguf, adapters, timeouts=timeouts)
     await backend.start()
     return backend
+
+
+def _check_training(bases: list[str], folders: dict[str, Path]) -> None:
+    """Refuse adapters of another base model: shapes may fit by accident, and the answer would be nobody's."""
+    problems = []
+    for each, folder in folders.items():
+        try:
+            trained = trained_on(folder)
+        except AdapterRefused as error:
+            raise SettingsInvalid(str(error)) from error
+        if trained is not None and trained not in bases:
+            problems.append(
+                Problem(
+                    f"adapters.{each}.from",
+                    f"{folder} was trained on {trained!r}, the policy's base is {bases[0]!r}",
+                    "name the base that the adapters were trained on, exactly as adapter_config.json does",
+                )
+            )
+    if problems:
+        raise PolicyInvalid(problems)
 
 
 def _profiles(name: str, policies: Policies) -> list[Policy]:

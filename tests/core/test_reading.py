@@ -49,7 +49,7 @@ def test_bare_directive_is_confirmed_and_holds_until_the_next() -> None:
     assert (bare.asked, bare.asked_by, bare.subject, seen(bare)) == ({"physics"}, "conversation", "", [])
     assert bare.confirms is not None
     assert bare.confirms.names == {"physics"}
-    history = ["u: режим: физика", "a: Теперь говорит core + physics.", "u: почему небо голубое?"]
+    history = ["u: режим: физика", "a: Теперь говорят core + physics.", "u: почему небо голубое?"]
     held = reading(*history)
     assert (held.asked, held.asked_by, held.confirms) == ({"physics"}, "conversation", None)
     assert seen(held) == ["u: почему небо голубое?"]
@@ -254,7 +254,7 @@ def test_model_field_needs_permission_and_respects_isolation() -> None:
 @pytest.mark.parametrize(
     ("lines", "model", "said"),
     [
-        (["u: режим: физика"], None, "Теперь говорит core + physics. Выключить: «режим: авто»."),
+        (["u: режим: физика"], None, "Теперь говорят core + physics. Выключить: «режим: авто»."),
         (["u: режим: академический"], None, "Теперь говорит только academic. Выключить: «режим: авто»."),
         (["u: /mode physics"], None, 'Now speaking: core + physics. To switch off: "mode: auto".'),
         (["u: /mode academic"], None, 'Now speaking: academic alone. To switch off: "mode: auto".'),

@@ -153,6 +153,18 @@ async def test_embedded_on_a_base_that_is_not_there(policies: Policies, tmp_path
         await open_backend(Address("first", f"embedded:{tmp_path}/no-such.gguf"), policies, settings)
 
 
+async def test_adapters_of_another_base_are_refused_however_well_they_fit(tmp_path: Path) -> None:
+    make_adapters(tmp_path)
+    (tmp_path / "sport" / "adapter_config.json").write_text('{"base_model_name_or_path": "other/base"}')
+    policies = load_policies(write_policy(tmp_path))
+    with pytest.raises(PolicyInvalid, match="'other/base'") as caught:
+        await open_backend(
+            Address("first", "embedded:/x.gguf"), policies, Settings(policy=tmp_path / "policy.yaml")
+        )
+    (problem,) = caught.value.problems
+    assert problem.where == "adapters.sport.from"
+
+
 async def test_missing_weights_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("blends.base.PACKAGE", "no_such_package")
     make_adapters(tmp_path)
