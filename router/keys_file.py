@@ -63,7 +63,9 @@ def load_keys(path: Path | str, policies: Policies) -> Keys:
     try:
         written = read_yaml(Path(path), shows=_SHOWN)
     except PolicyInvalid as invalid:
-        raise PolicyInvalid([replace(problem, where=problem.where or "keys file") for problem in invalid.problems]) from None
+        raise PolicyInvalid(
+            [replace(problem, where=problem.where or "keys file") for problem in invalid.problems]
+        ) from None
 
     def place(at: tuple[str, ...]) -> tuple[str, str | None, int | None]:
         where = _shown(written.data, at)

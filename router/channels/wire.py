@@ -87,6 +87,8 @@ def _message(raw: object, where: str) -> Message:
             if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
                 at = f"{where}.content[{index}]"
                 raise BadRequest(f"{at} must be an object with a type, such as text", param=at)
+        # The Responses API calls a text part `input_text`; clients mix the two, engines know only `text`.
+        content = [{**part, "type": "text"} if part["type"] == "input_text" else part for part in content]
     elif content is not None and not isinstance(content, str):
         raise BadRequest(f"{where}.content must be text or a list of parts", param=f"{where}.content")
     extra = {key: value for key, value in raw.items() if key not in ("role", "content")}

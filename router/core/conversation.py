@@ -28,14 +28,14 @@ class Message:
         return "\n".join(
             part["text"]
             for part in self.content
-            if part.get("type") in ("text", "input_text") and isinstance(part.get("text"), str)
+            if part.get("type") == "text" and isinstance(part.get("text"), str)
         )
 
     def with_text(self, text: str) -> Message:
         """Return the message saying `text` instead; images stay, the text becomes the first part."""
         if self.content is None or isinstance(self.content, str):
             return replace(self, content=text)
-        others = [part for part in self.content if part.get("type") not in ("text", "input_text")]
+        others = [part for part in self.content if part.get("type") != "text"]
         return replace(self, content=[{"type": "text", "text": text}, *others] if text else others)
 
 
