@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from router.core.check import check
+from router.core.check import check, check_isolation
 from router.core.errors import PolicyInvalid, Problem
 from router.core.policy import Adapter, Always, Policies, Policy, WhenAsked, WhenLabel
-from router.policy_callers import Caller, Callers, place
+from router.policy_callers import DEFAULT_TENANT, Caller, Callers, place
 from router.policy_document import AdapterEntry, Document, Gate, Profile
 from router.shapes import Place, shaped
 from router.yaml_text import Written, read_yaml
@@ -45,7 +45,9 @@ def resolve(written: Written, labels: frozenset[str] | None = None) -> Policies:
         if profile is not None:
             policy = _policy(profile, caller.tenant, caller.role)
             profiles[caller.tenant, caller.role] = policy
-            found = [_placed(problem, placed) for problem in check(policy, labels)]
+            document_profile = profiles.get((DEFAULT_TENANT, None), policy)
+            wrong = [*check(policy, labels), *check_isolation(policy, document_profile)]
+            found = [_placed(problem, placed) for problem in wrong]
         problems += _new(found, problems, caller, written)
     known = {problem.where for problem in problems}
     problems += [problem for problem in callers.problems if problem.where not in known]

@@ -49,6 +49,20 @@ def check(policy: Policy, labels: frozenset[str] | None = None) -> list[Problem]
     return problems or list(_closure(policy))
 
 
+def check_isolation(policy: Policy, document: Policy) -> list[Problem]:
+    """Return where a caller's profile ends the isolation of an adapter: a patch may only isolate more."""
+    isolated = {adapter.name for adapter in document.adapters if adapter.alone}
+    return [
+        Problem(
+            f"adapters.{adapter.name}.alone",
+            "ends the isolation that the document gives it",
+            "leave this line out, or give the adapter that may be joined a name of its own",
+        )
+        for adapter in policy.adapters
+        if adapter.name in isolated and not adapter.alone
+    ]
+
+
 def folded(word: str) -> str:
     """Return the form in which names that sound alike are equal: case, ё/е, spaces, - and _ do not count."""
     return " ".join(parts(word))
