@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 from router.backends.chat_events import ChatEvents
 from router.backends.chat_request import tgi_messages, tgi_parameters
 from router.backends.failures import failure, stream_failure
-from router.backends.timeouts import Timeouts
-from router.core.errors import BackendBroken, BackendFailed, BackendTimeout, BackendUnreachable, BlendUnavailable
+from router.backends.timeouts import Deadline, Timeouts
+from router.core.errors import BackendBroken, BackendFailed, BackendUnreachable, BlendUnavailable
 from router.core.reply import Event, Inventory, Prompt
 
 if TYPE_CHECKING:
@@ -102,12 +102,10 @@ class HubBackend:
                 f"{self.name} was not launched with the blend {prompt.blend.id} ({prompt.blend}); nothing was sent"
             )
         events = ChatEvents(self.name)
-        limit, seconds = "first token", self._timeouts.first_token
+        deadline = Deadline(self.name, self._timeouts)
         try:
             async with self._lent() as client:
-                loop = asyncio.get_running_loop()
-                deadline = loop.time() + seconds
-                async with asyncio.timeout_at(deadline):
+                async with deadline.waiting():
                     chunks = await client.chat_completion(
                         messages=tgi_messages(prompt),
                         model=served,
@@ -119,7 +117,7 @@ class HubBackend:
                     )
                 async with aclosing(cast("AsyncGenerator[Mapping[str, Any], None]", chunks)) as answer:
                     while True:
-                        async with asyncio.timeout_at(deadline):
+                        async with deadline.waiting():
                             chunk = await anext(answer, None)
                         found = events.take(chunk) if chunk is not None else events.close()
                         for event in found:
@@ -127,16 +125,15 @@ class HubBackend:
                         if chunk is None:
                             return
                         if found:
-                            limit, seconds = "next token", self._timeouts.between_tokens
-                            deadline = loop.time() + seconds
+                            deadline.moved()
         except BackendFailed:
             raise
         except TimeoutError as wrong:
-            raise BackendTimeout(f"{self.name}: no {limit} within {seconds:g} s", backend=self.name) from wrong
+            raise deadline.missed() from wrong
         except Exception as wrong:
             if events.finished:
                 return  # the answer is whole; only the token count is lost
-            raise self._failed(wrong, began=limit == "next token") from wrong
+            raise self._failed(wrong, began=deadline.began) from wrong
 
     async def aclose(self) -> None:
         """Close every client with its connections, and what still runs on them."""

@@ -18,7 +18,7 @@ from typing import Any
 from router.backends.chat_events import ChatEvents
 from router.backends.chat_request import messages
 from router.backends.failures import failure
-from router.backends.timeouts import Timeouts
+from router.backends.timeouts import Deadline, Timeouts
 from router.core.errors import (
     BackendBroken,
     BackendFailed,
@@ -93,15 +93,13 @@ class LitellmBackend:
             raise BlendUnavailable(f"{self.name} cannot serve the blend {prompt.blend.id} ({prompt.blend}): {why}")
         litellm = await asyncio.to_thread(_load)  # seconds, the first time
         events = ChatEvents(self.name)
-        limit, seconds = "first token", self._timeouts.first_token
+        deadline = Deadline(self.name, self._timeouts)
         answer = None
         try:
-            loop = asyncio.get_running_loop()
-            deadline = loop.time() + seconds
-            async with asyncio.timeout_at(deadline):
+            async with deadline.waiting():
                 answer = await litellm.acompletion(**self._call(prompt))
             while True:
-                async with asyncio.timeout_at(deadline):
+                async with deadline.waiting():
                     chunk = await anext(answer, None)
                 found = events.take(chunk.model_dump()) if chunk is not None else events.close()
                 if events.finished and _made_up(answer):
@@ -111,16 +109,15 @@ class LitellmBackend:
                 if chunk is None:
                     return
                 if found:
-                    limit, seconds = "next token", self._timeouts.between_tokens
-                    deadline = loop.time() + seconds
+                    deadline.moved()
         except BackendFailed:
             raise
         except TimeoutError as wrong:
-            raise BackendTimeout(f"{self.name}: no {limit} within {seconds:g} s", backend=self.name) from wrong
+            raise deadline.missed() from wrong
         except Exception as wrong:
             if events.finished:
                 return  # the answer is whole; only the token count is lost
-            raise self._failed(wrong, began=limit == "next token") from wrong
+            raise self._failed(wrong, began=deadline.began) from wrong
         finally:
             if answer is not None:
                 await answer.aclose()

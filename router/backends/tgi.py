@@ -21,8 +21,8 @@ import aiohttp
 from router.backends.chat_events import ChatEvents
 from router.backends.chat_request import tgi_messages, tgi_parameters
 from router.backends.failures import answered
-from router.backends.timeouts import Timeouts
-from router.core.errors import BackendBroken, BackendFailed, BackendTimeout, BackendUnreachable, BlendUnavailable
+from router.backends.timeouts import Deadline, Timeouts, late
+from router.core.errors import BackendBroken, BackendFailed, BackendUnreachable, BlendUnavailable
 from router.core.reply import Event, Inventory, Prompt
 
 BASE_NAME = "tgi"
@@ -116,12 +116,11 @@ class TgiBackend:
             "stream_options": {"include_usage": True},
         }
         events = ChatEvents(self.name)
-        deadline = asyncio.get_running_loop().time() + self._timeouts.first_token
+        deadline = Deadline(self.name, self._timeouts)
         async with self._opened(body, prompt.request_id, deadline) as response:
-            limit = "first token"
             while not events.done:
                 try:
-                    piece = await self._read(response, deadline, limit, first=limit == "first token")
+                    piece = await self._read(response, deadline)
                 except BackendFailed:
                     if events.finished:
                         return  # the answer is whole; only the token count is lost
@@ -130,8 +129,7 @@ class TgiBackend:
                 for event in found:
                     yield event
                 if found:  # a keep-alive comment is not a token: it moves no deadline
-                    limit = "next token"
-                    deadline = asyncio.get_running_loop().time() + self._timeouts.between_tokens
+                    deadline.moved()
             if not events.finished:
                 events.close()
             await _drain(response)
@@ -154,11 +152,11 @@ class TgiBackend:
 
     @asynccontextmanager
     async def _opened(
-        self, body: dict[str, Any], request_id: str, deadline: float
+        self, body: dict[str, Any], request_id: str, deadline: Deadline
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         """POST `body` and hold the answer open; raise for a status that is not 200. Always closes at once."""
         try:
-            async with asyncio.timeout_at(deadline):
+            async with deadline.waiting():
                 response = await self._client().post(
                     f"{self._base_url}/v1/chat/completions",
                     json=body,
@@ -166,9 +164,9 @@ class TgiBackend:
                     allow_redirects=False,
                 )
         except aiohttp.ConnectionTimeoutError as wrong:
-            raise self._late("connect", self._timeouts.connect) from wrong
+            raise late(self.name, "connect", self._timeouts.connect) from wrong
         except TimeoutError as wrong:
-            raise self._late("first token", self._timeouts.first_token) from wrong
+            raise deadline.missed() from wrong
         except (aiohttp.ClientError, OSError) as wrong:
             raise self._unreachable(wrong) from wrong
         try:
@@ -178,27 +176,23 @@ class TgiBackend:
         finally:
             response.close()  # a finished body has released its connection already; an unfinished one is cut
 
-    async def _error_body(self, response: aiohttp.ClientResponse, deadline: float) -> str:
+    async def _error_body(self, response: aiohttp.ClientResponse, deadline: Deadline) -> str:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with deadline.waiting():
                 return (await response.content.read(_LONGEST_ERROR)).decode("utf-8", "replace")
         except (aiohttp.ClientError, TimeoutError, OSError):
             return ""
 
-    async def _read(self, response: aiohttp.ClientResponse, deadline: float, limit: str, *, first: bool) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, deadline: Deadline) -> bytes:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with deadline.waiting():
                 return await response.content.readany()
         except TimeoutError as wrong:
-            seconds = self._timeouts.first_token if first else self._timeouts.between_tokens
-            raise self._late(limit, seconds) from wrong
+            raise deadline.missed() from wrong
         except (aiohttp.ClientError, OSError) as wrong:
-            if first:
+            if not deadline.began:
                 raise self._unreachable(wrong) from wrong
             raise BackendBroken(f"{self.name}: the answer broke off before its end", backend=self.name) from wrong
-
-    def _late(self, limit: str, seconds: float) -> BackendTimeout:
-        return BackendTimeout(f"{self.name}: no {limit} within {seconds:g} s", backend=self.name)
 
     def _unreachable(self, wrong: Exception) -> BackendUnreachable:
         errno = getattr(wrong, "errno", None)  # str(wrong) would show callers the engine's address
