@@ -14,6 +14,7 @@ from router.channels.decisions import explain
 from router.cli.options import fail, read_settings, serving_options
 from router.core.conversation import Conversation, Message
 from router.core.errors import AgogeError
+from router.lemmas import RussianLemmatizer
 from router.service import Ask, Router
 from router.wiring.app import open_scorer
 from router.wiring.reload import load_rules
@@ -51,7 +52,7 @@ def command(text: str, model: str | None, tenant: str, role: str | None, as_json
 async def _decide(settings: Settings, ask: Ask) -> dict[str, Any]:
     scorer = await open_scorer(settings)
     try:
-        state = await load_rules(settings, scorer)
+        state = await load_rules(settings, scorer, RussianLemmatizer())
         router = Router(state, scorer, open_cache(settings.cache), settings.secret())
         told, _ = await explain(router, ask)
         return told

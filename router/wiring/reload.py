@@ -11,7 +11,7 @@ from typing import Protocol
 
 from router.core.errors import AgogeError
 from router.core.facts import Fact, PolicyReloaded
-from router.core.modes import Modes
+from router.core.modes import Lemmatizer, Modes
 from router.core.policy import Policies
 from router.core.reachable import reachable
 from router.fleet import Fleet
@@ -32,7 +32,7 @@ class Opener(Protocol):
     async def __call__(self, address: Address, policies: Policies, settings: Settings) -> Backend: ...
 
 
-async def load_rules(settings: Settings, scorer: Scorer) -> State:
+async def load_rules(settings: Settings, scorer: Scorer, lemmatizer: Lemmatizer) -> State:
     """Read and check the policy, compile its modes and closure; a state that can decide but not answer.
 
     Raises PolicyInvalid with everything that is wrong.
@@ -40,7 +40,6 @@ async def load_rules(settings: Settings, scorer: Scorer) -> State:
 
     def compiled() -> State:  # in a thread: a dictionary is read and blends are listed while requests are served
         policies = load_policies(settings.policy, scorer.labels)
-        lemmatizer = RussianLemmatizer()
         modes = {key: Modes.of(policy, lemmatizer) for key, policy in policies.profiles.items()}
         closure = {key: reachable(policy) for key, policy in policies.profiles.items()}
         return State(policies, modes, closure, Fleet({}, lambda fact: None))
@@ -58,6 +57,7 @@ class Loader:
         self._scorer = scorer
         self._record = record
         self._opener = opener
+        self._lemmatizer = RussianLemmatizer()  # its dictionary is read once, not at every reload
         self._open: dict[Address, Backend] = {}
         self.stamp: object = None
 
@@ -67,7 +67,7 @@ class Loader:
         Raises PolicyInvalid or SettingsInvalid, and then leaves nothing open that was not open before.
         """
         self.stamp = await asyncio.to_thread(stamp, self._settings.policy)  # before reading: later changes differ
-        rules = await load_rules(self._settings, self._scorer)
+        rules = await load_rules(self._settings, self._scorer, self._lemmatizer)
         wanted = await asyncio.to_thread(addresses, rules.policies, self._settings)
         opened: dict[Address, Backend] = {}
         try:
