@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from router.core.facts import Fact
-from router.core.reply import Event, Inventory, Prompt
+from router.core.reply import Event, Inventory, Probe, Prompt, Token
 from router.core.scores import Neighbour, Scores
 
 
@@ -70,6 +70,17 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Release connections and threads."""
+        ...
+
+
+class Provable(Backend, Protocol):
+    """A backend whose adapters can be proved by behaviour: it shows token logprobs."""
+
+    async def probe(self, probe: Probe) -> Sequence[Token]:
+        """Return the greedy continuation of `probe.text`, token by token, with at least the top 5 alternatives.
+
+        Raises BlendUnavailable for a blend outside the inventory, and BackendFailed.
+        """
         ...
 
 
