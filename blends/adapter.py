@@ -1,6 +1,8 @@
-"""Read a PEFT folder as plain LoRA factors, or say why it is not plain LoRA. Knows safetensors; knows no engine.
+"""Read a PEFT folder as plain LoRA factors, or say why it is not plain LoRA. Knows no engine and no blend.
 
-Everything refused here would otherwise be dropped or mis-scaled in silence by a converter or an engine.
+Everything refused here would otherwise be dropped or mis-scaled in silence by a converter or an engine. What can
+be written as an added product of two factors is accepted: ranks and alphas per module, and rsLoRA, become one
+scale per module.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +18,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blends.tensors import Tensor, TensorsUnreadable, list_tensors
+
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 # peft's name of a factor, of which "base_model.model." is peft's own wrapping.
 _FACTOR = re.compile(
-    r"(?:base_model\.model\.)?model\.layers\.(?P<layer>\d+)\.(?:self_attn|mlp)\.(?P<module>\w+)\.lora_(?P<side>[AB])\.weight"
+    r"(?:base_model\.model\.)?"
+    r"(?P<path>model\.layers\.(?P<layer>\d+)\.(?P<block>self_attn|mlp)\.(?P<module>\w+))"
+    r"\.lora_(?P<side>[AB])\.weight"
 )
-_DTYPES: dict[str, Any] = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
+_VOCABULARY = re.compile(r"embed_tokens|lm_head|lora_embedding")
 
 # setting of adapter_config.json -> why an adapter that uses it is refused
 _REFUSED = {
     "use_dora": "DoRA rescales the base weights; it is not an added product of two factors",
     "lora_bias": "a trained LoRA bias has no place beside the two factors",
-    "rank_pattern": "ranks that differ per module are ignored by several engines, which then scale wrongly",
-    "alpha_pattern": "alphas that differ per module are ignored by several engines, which then scale wrongly",
     "modules_to_save": "whole trained modules would be lost, and the adapter would speak differently",
     "layer_replication": "repeated layers are a different base model",
     "target_parameters": "factors on bare parameters have no name in an engine",
@@ -41,7 +46,7 @@ _REFUSED = {
     "arrow_config": "Arrow routes each token to another adapter",
     "fan_in_fan_out": "the factors are stored transposed",
 }
-_REBASING = ("pissa", "olora", "corda", "loftq")  # initialisations that also change the base weights
+_REBASING = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initialisations that also change the base weights
 
 
 class AdapterRefused(ValueError):
@@ -53,71 +58,133 @@ class Factors:
     """One module's update: weight += scale * B @ A, with A (rank, inputs) and B (outputs, rank)."""
 
     layer: int
+    block: str
     module: str
-    a: NDArray[Any]
-    b: NDArray[Any]
+    scale: float
+    stored_a: Tensor
+    stored_b: Tensor
+
+    @property
+    def a(self) -> NDArray[Any]:
+        """A, read from the file: (rank, inputs)."""
+        return self.stored_a.read()
+
+    @property
+    def b(self) -> NDArray[Any]:
+        """B, read from the file: (outputs, rank)."""
+        return self.stored_b.read()
+
+    @property
+    def rank(self) -> int:
+        """The number of rows of A."""
+        return self.stored_a.shape[0]
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """(inputs, outputs)."""
+        return self.stored_a.shape[1], self.stored_b.shape[0]
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """(block, module, layer): what of the base model it changes, in the order in which files list it."""
+        return self.block, self.module, self.layer
 
 
 @dataclass(frozen=True, slots=True)
 class LoraAdapter:
-    """A plain LoRA: every module has the same rank and the same scale."""
+    """A plain LoRA. `partial` says that its configuration picks layers, so some of the base's may be missing."""
 
     name: str
-    base: str
-    rank: int
-    scale: float
+    folder: Path
+    base: str | None
     factors: tuple[Factors, ...]
+    partial: bool = False
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of any module."""
+        return max(factors.rank for factors in self.factors)
 
 
 def read_adapter(folder: Path) -> LoraAdapter:
-    """Read `adapter_config.json` and `adapter_model.safetensors`.
+    """Read `adapter_config.json` and the header of `adapter_model.safetensors`; factors are fetched when used.
 
-    Factors keep fp16, fp32 and fp64; bf16, which numpy does not have, becomes fp32. Raises AdapterRefused.
+    Raises AdapterRefused, also for NaN and infinity among the weights.
     """
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise AdapterRefused(f"{folder} holds no {name}: a PEFT adapter is that file and its sibling")
+    config = read_config(folder)
+    _check_config(folder, config)
+    if not (folder / WEIGHTS).is_file():
+        raise AdapterRefused(f"{folder} holds no {WEIGHTS}: a PEFT adapter is that file and its sibling")
+    pairs: dict[tuple[int, str, str, str], dict[str, Tensor]] = {}
     try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
-    except json.JSONDecodeError as fault:
-        raise AdapterRefused(f"{folder / CONFIG} is not JSON: {fault}") from fault
-    rank = _check_config(folder, config)
-    pairs: dict[tuple[int, str], dict[str, NDArray[Any]]] = {}
-    for name, tensor in _read_tensors(folder / WEIGHTS).items():
-        match = _FACTOR.fullmatch(name)
-        if match is None:
-            raise AdapterRefused(f"{folder}: tensor {name!r} is not a LoRA factor of an attention or MLP module")
-        pairs.setdefault((int(match["layer"]), match["module"]), {})[match["side"]] = tensor
+        for name, tensor in list_tensors(folder / WEIGHTS):
+            match = _FACTOR.fullmatch(name)
+            if match is None:
+                what = "changes the vocabulary" if _VOCABULARY.search(name) else "is not a LoRA factor"
+                raise AdapterRefused(
+                    f"{folder}: tensor {name!r} {what}; only factors of attention and MLP modules can be served"
+                )
+            if not np.isfinite(tensor.read()).all():
+                raise AdapterRefused(f"{folder}: tensor {name!r} holds NaN or infinity: the training went wrong")
+            where = int(match["layer"]), match["block"], match["module"], match["path"]
+            pairs.setdefault(where, {})[match["side"]] = tensor
+    except TensorsUnreadable as fault:
+        raise AdapterRefused(str(fault)) from fault
     if not pairs:
         raise AdapterRefused(f"{folder}: {WEIGHTS} holds no tensor: it would answer as the bare base model")
-    factors = []
-    for (layer, module), sides in sorted(pairs.items()):
-        where = f"{folder}: layer {layer}, {module}"
-        if sides.keys() != {"A", "B"}:
-            raise AdapterRefused(f"{where} has only factor {', '.join(sides)}; both A and B are needed")
-        a, b = sides["A"], sides["B"]
-        if a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
-            raise AdapterRefused(f"{where} has A {a.shape} and B {b.shape}; r is {rank}: (r, in) and (out, r) fit")
-        if not (np.isfinite(a).all() and np.isfinite(b).all()):
-            raise AdapterRefused(f"{where} holds NaN or infinity: the training went wrong")
-        factors.append(Factors(layer, module, a, b))
-    alpha = float(config["lora_alpha"])
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    return LoraAdapter(folder.name, str(config.get("base_model_name_or_path")), rank, scale, tuple(factors))
+    factors = tuple(_pair(folder, config, where, sides) for where, sides in sorted(pairs.items()))
+    # A regular expression, too, may leave layers out.
+    partial = config.get("layers_to_transform") is not None or isinstance(config.get("target_modules"), str)
+    base = config.get("base_model_name_or_path")
+    return LoraAdapter(folder.name, folder, str(base) if base else None, factors, partial)
 
 
 def trained_on(folder: Path) -> str | None:
     """Return the base model that `adapter_config.json` names; None when it names none. Raises AdapterRefused."""
-    try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
-        base = config.get("base_model_name_or_path")
-    except (OSError, ValueError, AttributeError) as fault:
-        raise AdapterRefused(f"{folder / CONFIG} is not a PEFT configuration: {fault}") from fault
+    base = read_config(folder).get("base_model_name_or_path")
     return str(base) if base else None
 
 
-def _check_config(folder: Path, config: dict[str, Any]) -> int:
-    """Refuse everything that is not plain LoRA; return the rank."""
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return `adapter_config.json`. Raises AdapterRefused when it is absent or no JSON object."""
+    if not (folder / CONFIG).is_file():
+        raise AdapterRefused(f"{folder} holds no {CONFIG}: a PEFT adapter is that file and its sibling")
+    try:
+        config = json.loads((folder / CONFIG).read_text("utf-8"))
+    except (OSError, ValueError) as fault:
+        raise AdapterRefused(f"{folder / CONFIG} is not JSON: {fault}") from fault
+    if not isinstance(config, dict):
+        raise AdapterRefused(f"{folder / CONFIG} is not a PEFT configuration: it is no JSON object")
+    return config
+
+
+def _pair(
+    folder: Path, config: Mapping[str, Any], where: tuple[int, str, str, str], sides: Mapping[str, Tensor]
+) -> Factors:
+    """Return the factors of one module, after checking that they belong together and to the configuration."""
+    layer, block, module, path = where
+    place = f"{folder}: layer {layer}, {module}"
+    if sides.keys() != {"A", "B"}:
+        raise AdapterRefused(f"{place} has only factor {', '.join(sides)}; both A and B are needed")
+    a, b = sides["A"].shape, sides["B"].shape
+    rank = _of_module(config.get("rank_pattern"), path, config["r"])
+    if len(a) != 2 or len(b) != 2 or a[0] != rank or b[1] != rank:
+        raise AdapterRefused(f"{place} has A {a} and B {b}; r is {rank}: (r, in) and (out, r) fit")
+    alpha = float(_of_module(config.get("alpha_pattern"), path, config["lora_alpha"]))
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return Factors(layer, block, module, scale, sides["A"], sides["B"])
+
+
+def _of_module(pattern: Mapping[str, Any] | None, path: str, otherwise: Any) -> Any:
+    """Return the value of the first pattern that names the module, as peft's `get_pattern_key` chooses it."""
+    for key, value in (pattern or {}).items():
+        if re.match(rf"(.*\.)?({key})$", path):
+            return value
+    return otherwise
+
+
+def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse everything that is not plain LoRA."""
     if config.get("peft_type") != "LORA":
         raise AdapterRefused(f"{folder}: peft_type is {config.get('peft_type')!r}; only LORA can be served")
     for key, reason in _REFUSED.items():
@@ -128,28 +195,10 @@ def _check_config(folder: Path, config: dict[str, Any]) -> int:
     start = config.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(_REBASING):
         raise AdapterRefused(f"{folder}: init_lora_weights is {start!r}: it changes the base weights as well")
-    rank = config.get("r")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(config.get("lora_alpha"), int | float):
-        raise AdapterRefused(f"{folder}: r and lora_alpha must be numbers, r at least 1; they are {rank!r} and "
-                             f"{config.get('lora_alpha')!r}")  # fmt: skip
-    return rank
-
-
-def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError, deserialize
-
-    try:
-        entries = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]  # untyped upstream
-    except SafetensorError as fault:
-        raise AdapterRefused(f"{path} is not a whole safetensors file: {fault}") from fault
-    tensors: dict[str, NDArray[Any]] = {}
-    for name, entry in entries:
-        kind, data = entry["dtype"], entry["data"]
-        if kind == "BF16":  # the upper half of a float32
-            flat: NDArray[Any] = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
-        elif kind in _DTYPES:
-            flat = np.frombuffer(data, _DTYPES[kind])
-        else:
-            raise AdapterRefused(f"{path}: tensor {name!r} is {kind}; F16, BF16, F32 and F64 are understood")
-        tensors[name] = flat.reshape(entry["shape"])
-    return tensors
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
+        raise AdapterRefused(
+            f"{folder}: r and lora_alpha must be numbers, r at least 1; they are {rank!r} and {alpha!r}"
+        )
+    if not alpha or not math.isfinite(alpha):
+        raise AdapterRefused(f"{folder}: lora_alpha is {alpha!r}: it would answer as the bare base model")

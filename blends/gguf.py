@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,18 @@ def _write(folder: Path, shape: BaseShape, out: Path) -> None:
         writer.add_string("general.type", "adapter")
         writer.add_string("adapter.type", "lora")
         writer.add_string("general.name", adapter.name)
-        # llama.cpp scales by alpha / rank; written so, an rsLoRA adapter (alpha / sqrt(rank)) is scaled right too.
-        writer.add_float32("adapter.lora.alpha", adapter.scale * adapter.rank)
+        # llama.cpp scales by alpha / rank, the rank of each module's own tensor; written so, an rsLoRA adapter
+        # (alpha / sqrt(rank)) is scaled right too. One alpha serves all modules: where another is due, B makes up.
+        alpha = adapter.factors[0].scale * adapter.factors[0].rank
+        writer.add_float32("adapter.lora.alpha", alpha)
         for factors in adapter.factors:
             name = _fit(folder, factors, shape)
+            ratio = factors.scale * factors.rank / alpha
+            rows = _order_rows(factors, shape)
             writer.add_tensor(f"{name}.lora_a", _storable(factors.a))
-            writer.add_tensor(f"{name}.lora_b", _storable(_order_rows(factors, shape)))
+            writer.add_tensor(
+                f"{name}.lora_b", _storable(rows if isclose(ratio, 1) else rows.astype(np.float32) * ratio)
+            )
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -107,9 +114,7 @@ def _fit(folder: Path, factors: Factors, shape: BaseShape) -> str:
         "up_proj": (shape.width, None),
         "down_proj": (None, shape.width),
     }
-    for what, have, want in zip(
-        ("inputs", "outputs"), (factors.a.shape[1], factors.b.shape[0]), wanted[factors.module], strict=True
-    ):
+    for what, have, want in zip(("inputs", "outputs"), factors.widths, wanted[factors.module], strict=True):
         if want is not None and have != want:
             raise AdapterRefused(f"{where} has {have} {what}, the base {want}: it was made for another base")
     return f"blk.{factors.layer}.{_NAMES[factors.module]}.weight"
@@ -124,7 +129,7 @@ def _order_rows(factors: Factors, shape: BaseShape) -> NDArray[Any]:
     heads = {"q_proj": shape.heads, "k_proj": shape.heads_kv}.get(factors.module)
     if heads is None:
         return factors.b
-    outputs, rank = factors.b.shape
+    (_, outputs), rank = factors.widths, factors.rank
     return factors.b.reshape(heads, 2, outputs // heads // 2, rank).swapaxes(1, 2).reshape(outputs, rank)
 
 

@@ -74,6 +74,17 @@ def test_rslora_scale_is_folded_into_alpha(folder: Path, tmp_path: Path, rslora:
     assert read(tmp_path / "x.gguf")[0]["adapter.lora.alpha"] == pytest.approx(alpha)
 
 
+def test_an_alpha_of_its_own_goes_into_the_factor(folder: Path, tmp_path: Path) -> None:
+    """llama.cpp knows one alpha for all modules: v's alpha of 3 instead of 6 halves its B."""
+    edit(folder, alpha_pattern={"v_proj": 3})
+    convert(folder, locate_base(), tmp_path / "x.gguf")
+    metadata, tensors = read(tmp_path / "x.gguf")
+    peft = load_file(folder / "adapter_model.safetensors")
+    b = peft["base_model.model.model.layers.0.self_attn.v_proj.lora_B.weight"].astype(np.float32)
+    assert metadata["adapter.lora.alpha"] == pytest.approx(6.0)
+    np.testing.assert_allclose(tensors["blk.0.attn_v.weight.lora_b"], b / 2, rtol=1e-6)
+
+
 def edit(folder: Path, **changes: Any) -> None:
     path = folder / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -85,8 +96,8 @@ def edit(folder: Path, **changes: Any) -> None:
         ({"use_dora": True}, "use_dora.*rescales the base"),
         ({"bias": "lora_only"}, "bias.*would be lost"),
         ({"lora_bias": True}, "lora_bias"),
-        ({"rank_pattern": {"q_proj": 4}}, "rank_pattern.*scale wrongly"),
-        ({"alpha_pattern": {"q_proj": 4}}, "alpha_pattern.*scale wrongly"),
+        ({"rank_pattern": {"q_proj": 4}}, r"q_proj has A \(2, 576\).*r is 4"),
+        ({"lora_alpha": 0}, "lora_alpha is 0: it would answer as the bare base"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save.*lost"),
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights.*base weights"),
         ({"peft_type": "IA3"}, "peft_type.*only LORA"),

@@ -157,7 +157,8 @@ def test_composed_steps_speak_with_the_serving_weights(base: tuple[Any, Any]) ->
 def test_written_folder_is_plain_half_precision_and_names_no_path(core: Path) -> None:
     assert sorted(file.name for file in core.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     adapter = read_adapter(core)
-    assert (adapter.rank, adapter.scale, len(adapter.factors)) == (2, 2.0, 4)
+    assert {(factors.rank, factors.scale) for factors in adapter.factors} == {(2, 2.0)}
+    assert len(adapter.factors) == 4
     assert {factors.a.dtype for factors in adapter.factors} == {np.dtype(np.float16)}
     assert adapter.base == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert str(core.parent) not in (core / "adapter_config.json").read_text()
