@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from router.core.check import MAX_WEIGHT, NAME
+from router.core.method import PATTERN
 from router.shapes import TAG, Shape
 
 
@@ -66,9 +67,15 @@ class Compose(Shape):
     )
     merge: str = Field(
         default="exact",
-        description="the word exact",
-        examples=["exact"],
-        json_schema_extra={"enum": ["exact"]},
+        description="`exact`, or a lossy method by name",
+        examples=["svd(rank=16)"],
+        json_schema_extra={"pattern": PATTERN},
+    )
+    refuse_conflict_above: float = Field(
+        default_factory=float,  # left out means no gate: see `model_fields_set`
+        description="the share that an adapter may lose in a blend before its build is refused",
+        examples=[0.1],
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": 1},
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from router.core.check import check, check_isolation
 from router.core.errors import PolicyInvalid, Problem
+from router.core.method import canonical
 from router.core.policy import Adapter, Always, Policies, Policy, WhenAsked, WhenLabel
 from router.policy_callers import DEFAULT_TENANT, Caller, Callers, place
 from router.policy_document import AdapterEntry, Document, Gate, Profile
@@ -88,12 +89,26 @@ def _policy(profile: Profile, tenant: str, role: str | None) -> Policy:
         at_most=profile.compose.at_most,
         otherwise=tuple(sorted(profile.otherwise)),
         backends=tuple(profile.backends),
-        merge=profile.compose.merge,
+        merge=_merge(profile),
+        refuse_conflict_above=_gate(profile),
         may_ask=frozenset(profile.may_ask) if "may_ask" in profile.model_fields_set else None,
         revision=_revision(profile),
         tenant=tenant,
         role=role,
     )
+
+
+def _merge(profile: Profile) -> str:
+    """Return the method in its one form; what is none stays as it is, for `check` to say so."""
+    try:
+        return canonical(profile.compose.merge)
+    except ValueError:
+        return profile.compose.merge
+
+
+def _gate(profile: Profile) -> float | None:
+    compose = profile.compose
+    return float(compose.refuse_conflict_above) if "refuse_conflict_above" in compose.model_fields_set else None
 
 
 def _adapter(name: str, entry: AdapterEntry) -> Adapter:
@@ -110,6 +125,9 @@ def _revision(profile: Profile) -> str:
     content = profile.model_dump(by_alias=True)
     content["otherwise"].sort()
     content["may_ask"] = sorted(content["may_ask"]) if "may_ask" in profile.model_fields_set else None
+    content["compose"]["merge"] = _merge(profile)
+    if _gate(profile) is None:
+        del content["compose"]["refuse_conflict_above"]
     for entry in content["adapters"].values():
         entry["aliases"].sort()
     return _digest(content)

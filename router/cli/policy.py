@@ -116,13 +116,18 @@ def _show(policy: Policy) -> None:
     console.print(f"{who}, revision {policy.revision}, base {policy.base}", markup=False)
     console.print(table)
     for line in (
-        f"at most {policy.at_most} join the core; merge {policy.merge}",
+        f"at most {policy.at_most} join the core; merge {policy.merge}{_gate_in_words(policy)}",
         f"nobody passes a gate: {', '.join(policy.otherwise) or 'nobody joins'}",
         f"may be asked for: {', '.join(policy.askable())}",
         f"engines, in order: {', '.join(policy.backends)}",
         f"reachable blends: {len(reachable(policy))}",
     ):
         console.print(line, markup=False)
+
+
+def _gate_in_words(policy: Policy) -> str:
+    gate = policy.refuse_conflict_above
+    return "" if gate is None else f"; refused when an adapter loses more than {gate:.0%} in a blend"
 
 
 @command.command(epilog=CODES)

@@ -65,13 +65,18 @@ def as_json(policy: Policy) -> dict[str, Any]:
         "revision": policy.revision,
         "base": policy.base,
         "adapters": {a.name: adapter_json(a) for a in policy.adapters},
-        "compose": {"at_most": policy.at_most, "merge": policy.merge},
+        "compose": {"at_most": policy.at_most, "merge": policy.merge} | _conflict_gate(policy),
         "otherwise": list(policy.otherwise),
         "backends": list(policy.backends),
         "may_ask": None if policy.may_ask is None else sorted(policy.may_ask),
         "askable": list(policy.askable()),
         "blends": len(reachable(policy)),
     }
+
+
+def _conflict_gate(policy: Policy) -> dict[str, float]:
+    gate = policy.refuse_conflict_above
+    return {} if gate is None else {"refuse_conflict_above": gate}
 
 
 def adapter_json(adapter: Adapter) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from router.core.method import EXACT
+
 
 def written(weight: float) -> str:
     """Return the shortest decimal text of a weight that reads back as the same number (0.8, 1.0, -0.25)."""
@@ -19,7 +21,8 @@ class Blend:
 
     `members` is sorted by adapter name and never empty: an empty blend would be the bare base model.
     `id` is `core+physics-<12 hex digits>`: readable names, then SHA-256 over base, names, weights and
-    sources. It is free of `,` `=` `@` `:`, which TGI and SGLang split names on.
+    sources, and the method when it is not the exact sum. It is free of `,` `=` `@` `:`, which TGI and SGLang
+    split names on.
     """
 
     members: tuple[tuple[str, float], ...]
@@ -28,10 +31,18 @@ class Blend:
 
     @classmethod
     def of(
-        cls, base: str, weights: Mapping[str, float], sources: Mapping[str, str], *, alone: bool = False
+        cls,
+        base: str,
+        weights: Mapping[str, float],
+        sources: Mapping[str, str],
+        *,
+        alone: bool = False,
+        method: str = EXACT,
     ) -> Blend:
         """Build the blend of `weights` (adapter -> weight) with the adapters' `sources` (adapter -> where from).
 
+        `method` is a canonical text of `method.py`; it changes the id when something is lost, because then another
+        update is served. One adapter alone is always exact: there is nothing to merge.
         Raises ValueError when there is no member, or when `alone` is set with more than one.
         """
         if not weights:
@@ -39,8 +50,10 @@ class Blend:
         if alone and len(weights) != 1:
             raise ValueError(f"an isolated blend has exactly one adapter, not {sorted(weights)}")
         members = tuple(sorted((name, float(weight)) for name, weight in weights.items()))
-        content = json.dumps([base, [[name, written(weight), sources[name]] for name, weight in members]])
-        digest = hashlib.sha256(content.encode()).hexdigest()[:12]
+        content: list[object] = [base, [[name, written(weight), sources[name]] for name, weight in members]]
+        if method != EXACT and len(members) > 1:
+            content.append(method)
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
         return cls(members, f"{'+'.join(name for name, _ in members)}-{digest}", alone)
 
     @property

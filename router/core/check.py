@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from itertools import chain
 
 from router.core.errors import Problem
+from router.core.method import RIGHT, canonical
 from router.core.policy import Adapter, Always, Policy, WhenAsked, WhenLabel
 from router.core.reachable import closure_size, reachable_names
 from router.core.vocabulary import RESERVED as SWITCHES
@@ -195,11 +196,16 @@ def _otherwise(policy: Policy) -> Iterator[Problem]:
 def _compose(policy: Policy) -> Iterator[Problem]:
     if policy.at_most < 1:
         yield Problem("compose.at_most", f"is {policy.at_most}", "write 1 or more: how many may join the core")
-    if policy.merge != "exact":
+    try:
+        canonical(policy.merge)
+    except ValueError as fault:
+        yield Problem("compose.merge", str(fault), RIGHT)
+    gate = policy.refuse_conflict_above
+    if gate is not None and not 0 < gate <= 1:
         yield Problem(
-            "compose.merge",
-            f"{policy.merge!r} does not give the sum of the adapters",
-            "write `exact`: factors are concatenated, nothing is approximated",
+            "compose.refuse_conflict_above",
+            f"is {gate}",
+            "write the share that may be lost, over 0 and up to 1, like 0.1; leave it out to refuse nothing",
         )
     if not policy.base.strip():
         yield Problem("base", "is blank", "write the base model's hub id or folder")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from router.core.blend import Blend
 from router.core.errors import Forbidden
+from router.core.method import EXACT
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,10 @@ class Policy:
     """One resolved profile. `adapters` is sorted by name, so the order of lines in a file cannot matter.
 
     `at_most`: how many adapters beyond the `always` ones may join. `otherwise`: who joins when no gate
-    opened. `may_ask`: the `asked`-only adapters this caller may name; None means all of them.
+    opened. `merge`: how a blend's members become one update, a canonical text of `method.py`.
+    `refuse_conflict_above`: the share of what an adapter knows alone that it may lose in a blend, before the
+    blend's build is refused; None means no such gate.
+    `may_ask`: the `asked`-only adapters this caller may name; None means all of them.
     `revision`: SHA-256 (hex, 16 digits) of the resolved document.
     """
 
@@ -60,7 +64,8 @@ class Policy:
     at_most: int
     otherwise: tuple[str, ...]
     backends: tuple[str, ...]
-    merge: str = "exact"
+    merge: str = EXACT
+    refuse_conflict_above: float | None = None
     may_ask: frozenset[str] | None = None
     revision: str = ""
     tenant: str = "default"
@@ -89,6 +94,7 @@ class Policy:
             {a.name: a.weight for a in chosen},
             {a.name: a.source for a in chosen},
             alone=any(a.alone for a in chosen),
+            method=self.merge,
         )
 
 

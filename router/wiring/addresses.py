@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from router.core.errors import PolicyInvalid, Problem
+from router.core.method import EXACT
 from router.core.policy import Policies
+from router.core.reachable import reachable_names
+from router.policy_callers import DEFAULT_TENANT
 from router.wiring.embedded import content_of
 from router.wiring.settings import Settings
 
@@ -30,6 +33,8 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "hub": ("names", "api_key_env", *LIMITS),
     "litellm": ("names", "api_key_env", "api_base", *LIMITS),
 }
+SUMMING = ("embedded:", "llamacpp+")
+"""Engines that add adapters up per request: what they serve is the exact sum, whatever a policy calls it."""
 KINDS = "embedded:, tgi+http://, tgi+https://, hub:https://, litellm:PROVIDER/MODEL"
 
 
@@ -52,6 +57,7 @@ def addresses(policies: Policies, settings: Settings) -> dict[str, Address]:
             right = f"start with --backend {name}=ADDRESS, or write an address here ({KINDS})"
             problems.append(Problem("backends", f"{name!r} has no address", right))
             continue
+        problems += _lossy(name, spec, policies)
         if spec.startswith("embedded:"):
             found[name] = Address(name, spec, content_of(name, policies, settings))
         else:
@@ -60,6 +66,21 @@ def addresses(policies: Policies, settings: Settings) -> dict[str, Address]:
     if problems:
         raise PolicyInvalid(problems)
     return found
+
+
+def _lossy(name: str, spec: str, policies: Policies) -> Iterator[Problem]:
+    """Yield profiles that ask an engine which adds adapters up itself, exactly, for a sum that loses something."""
+    if not spec.startswith(SUMMING):
+        return
+    for policy in policies.profiles.values():
+        joined = any(len(names) > 1 for names in reachable_names(policy))
+        if name in policy.backends and policy.merge != EXACT and joined:
+            yield Problem(
+                "compose.merge",
+                f"{policy.merge!r} is built ahead, but {shown(name)} adds adapters up itself, exactly, per request"
+                + (f" (tenant {policy.tenant})" if policy.tenant != DEFAULT_TENANT else ""),
+                "write `merge: exact`, or name an engine that serves built blends (tgi, vllm, sglang)",
+            )
 
 
 def _ambiguous(name: str, spec: str, policies: Policies, settings: Settings) -> Iterator[Problem]:

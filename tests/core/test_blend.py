@@ -60,3 +60,21 @@ def test_an_isolated_blend_has_one_member() -> None:
 )
 def test_weights_are_written_so_that_they_read_back(weight: float, text: str) -> None:
     assert written(weight) == text
+
+
+def test_a_lossy_method_is_another_blend_and_exact_is_the_one_without() -> None:
+    weights = {"core": 1.0, "physics": 0.8}
+    exact = Blend.of("org/model", weights, SOURCES)
+    assert Blend.of("org/model", weights, SOURCES, method="exact") == exact
+    content = '["org/model", [["core", "1.0", "./core"], ["physics", "0.8", "./physics"]], "svd(rank=16)"]'
+    digest = hashlib.sha256(content.encode()).hexdigest()[:12]
+    assert Blend.of("org/model", weights, SOURCES, method="svd(rank=16)").id == f"core+physics-{digest}"
+    assert Blend.of("org/model", weights, SOURCES, method="svd(rank=8)").id not in (
+        exact.id,
+        f"core+physics-{digest}",
+    )
+
+
+def test_one_adapter_is_exact_whatever_the_method() -> None:
+    one = Blend.of("org/model", {"core": 1.0}, SOURCES)
+    assert Blend.of("org/model", {"core": 1.0}, SOURCES, method="svd(rank=16)") == one

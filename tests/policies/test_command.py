@@ -121,6 +121,26 @@ def test_diff_names_changes_and_blends(tmp_path: Path) -> None:
     assert "- blend core+physics-" in run("diff", DEFAULT, str(new)).stdout
 
 
+def test_method_and_conflict_gate_are_shown_and_compared(tmp_path: Path) -> None:
+    new = tmp_path / "new.yaml"
+    new.write_text(
+        Path(DEFAULT).read_text().replace("merge: exact", "merge: svd(rank=16)\n  refuse_conflict_above: 0.1")
+    )
+    shown = run("show", str(new)).stdout
+    assert "merge svd(rank=16); refused when an adapter loses more than 10% in a blend" in shown
+    assert data("show", str(new))["compose"] == {
+        "at_most": 2, "merge": "svd(rank=16)", "refuse_conflict_above": 0.1,
+    }  # fmt: skip
+    found = data("diff", DEFAULT, str(new))
+    assert found["changes"] == [
+        "default: compose: { at_most: 2, merge: exact } -> "
+        "{ at_most: 2, merge: svd(rank=16), refuse_conflict_above: 0.1 }"
+    ]
+    assert (
+        len(found["blends_added"]) == len(found["blends_removed"]) == 3
+    )  # the three that have two members or more
+
+
 def test_diff_of_the_same_meaning_says_so(tmp_path: Path) -> None:
     same = tmp_path / "same.yaml"
     same.write_text("# another comment\n" + Path(DEFAULT).read_text())

@@ -74,6 +74,23 @@ def test_anchors_and_merge_keys_work_and_own_keys_win() -> None:
     assert (sport.source, sport.when) == ("./sport", WhenLabel("sport", 0.6))
 
 
+def test_a_method_has_one_form_and_the_blends_follow_it() -> None:
+    exact = loaded(GOOD.replace("at_most: 2", "at_most: 2, merge: exact")).profile("default", None)
+    lossy = loaded(GOOD.replace("at_most: 2", 'at_most: 2, merge: "svd( rank = 16 )"')).profile("default", None)
+    assert (lossy.merge, lossy.refuse_conflict_above) == ("svd(rank=16)", None)
+    changed = {one.id != other.id for one, other in zip(reachable(exact), reachable(lossy), strict=True)}
+    assert changed == {True, False}  # pairs are other blends now, single adapters are not
+    for one, other in zip(reachable(exact), reachable(lossy), strict=True):
+        assert (one.id == other.id) == (len(one.members) == 1)
+
+
+def test_the_conflict_gate_can_be_set_and_removed_by_a_tenant() -> None:
+    text = GOOD.replace("at_most: 2", "at_most: 2, refuse_conflict_above: 0.1")
+    policies = loaded(text + "tenants:\n  lab: { compose: { refuse_conflict_above: null } }\n")
+    assert policies.profile("default", None).refuse_conflict_above == 0.1
+    assert policies.profile("lab", None).refuse_conflict_above is None
+
+
 def test_a_byte_order_mark_and_windows_line_ends_are_no_difference() -> None:
     windows = b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()
     assert resolve(parse_yaml(windows, "policy.yaml")).revision == loaded(GOOD).revision
@@ -88,6 +105,20 @@ def test_the_strict_reader_reads_what_pyyaml_reads(path: Path) -> None:
 
 
 # --- revisions
+
+
+def test_the_revision_of_a_policy_without_the_newer_keys_is_what_it_was() -> None:
+    """Hashed from the document as it was before `refuse_conflict_above` existed."""
+    assert loaded(GOOD).profile("default", None).revision == "5d119dccffb1bc96"
+    lossy = [
+        loaded(GOOD.replace("at_most: 2", f'at_most: 2, merge: "{m}"')).revision
+        for m in ("svd(rank=8)", "svd( rank=8 )")
+    ]
+    assert lossy[0] == lossy[1] != loaded(GOOD).revision
+    assert (
+        loaded(GOOD.replace("at_most: 2", "at_most: 2, refuse_conflict_above: 0.1")).revision
+        != loaded(GOOD).revision
+    )
 
 
 def test_the_revision_follows_meaning_not_form() -> None:

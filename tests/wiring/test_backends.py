@@ -229,6 +229,36 @@ def test_one_name_from_launch_variables_cannot_be_two_adapters(tmp_path: Path) -
     assert set(addresses(policies, stand_ins)) == {"first", "second"}, "a stand-in holds none"
 
 
+LOSSY = POLICY.replace("at_most: 2", "at_most: 2, merge: svd(rank=16)")
+
+
+@pytest.mark.parametrize("spec", ["embedded:", "embedded:/x.gguf", "llamacpp+http://h:1"])
+def test_an_engine_that_adds_up_itself_is_refused_for_a_lossy_merge(tmp_path: Path, spec: str) -> None:
+    """It would answer with the exact sum under the name of another blend."""
+    make_adapters(tmp_path)
+    policies = load_policies(write_policy(tmp_path, LOSSY))
+    settings = Settings(
+        policy=tmp_path / "policy.yaml",
+        backends={"first": spec, "second": "tgi+http://h"},
+        environment={"LORA_ADAPTERS": "core=/a"},
+    )
+    with pytest.raises(PolicyInvalid) as raised:
+        addresses(policies, settings)
+    (problem,) = raised.value.problems
+    assert problem.where == "compose.merge"
+    assert "'svd(rank=16)' is built ahead, but" in problem.wrong
+    assert problem.right == "write `merge: exact`, or name an engine that serves built blends (tgi, vllm, sglang)"
+
+
+def test_a_lossy_merge_of_nothing_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    """Where every reachable blend is one adapter, nothing is ever merged."""
+    make_adapters(tmp_path)
+    lonely = LOSSY.replace("when: always", "when: asked").replace("at_most: 2", "at_most: 1")
+    policies = load_policies(write_policy(tmp_path, lonely.replace("compose:", "otherwise: [sport]\ncompose:")))
+    settings = Settings(policy=tmp_path / "policy.yaml", backends=dict.fromkeys(("first", "second"), "embedded:"))
+    assert set(addresses(policies, settings)) == {"first", "second"}
+
+
 async def test_embedded_runs_one_base(tmp_path: Path) -> None:
     """The base is in a blend's id, but the engine adds adapters up by name on whatever base it has loaded."""
     make_adapters(tmp_path)
