@@ -46,7 +46,8 @@ class Entry:
     `blend` is the policy's id; `served` is the name that engines know it by, and the name of its folder beside the
     manifest: a retrained adapter gives another `served`, the `blend` stays. `error` is the measured relative error
     against the weighted sum; `rank` was padded to `bucket`. `bytes` is the size on disk, `memory_bytes` what an
-    engine that computes in bf16 holds for it; `sha256` is that of the folder.
+    engine that computes in bf16 holds for it; `sha256` is that of the folder. `conflict` is the figure that the
+    policy's gate was held against, None where it has no gate.
     """
 
     blend: str
@@ -63,6 +64,7 @@ class Entry:
     bytes: int
     memory_bytes: int
     sha256: str
+    conflict: float | None = None
 
     @property
     def folder(self) -> str:
@@ -169,7 +171,7 @@ def _entry(data: Any, where: str) -> Entry:
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "str": (str,), "float": (float, int), "int": (int,), "bool": (bool,),
-    "tuple[Part, ...]": (list,), "tuple[str, ...]": (list,),
+    "tuple[Part, ...]": (list,), "tuple[str, ...]": (list,), "float | None": (float, int, type(None)),
 }  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def _downloaded(source: str, repository: str, revision: str, cache_dir: Path | N
         raise SourceRefused(f"{source} cannot be fetched: {fault}") from fault
     except Exception as fault:  # offline, or no connection: the library's HTTP client changes with its version
         raise SourceRefused(
-            f"{source} is not in the hub's cache on this machine, and the hub was not reached; where there is a "
-            f"network fetch it (hf download {repository} --revision {revision}), and bring the cache (HF_HUB_CACHE)"
+            f"{source} is not in the hub's cache on this machine, and the hub was not reached; fetch it where it "
+            f"can be (hf download {repository} --revision {revision}) and bring the cache along (HF_HUB_CACHE)"
         ) from fault
     return Path(folder)
