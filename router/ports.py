@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
+from router.core.blend import Blend
 from router.core.facts import Fact
 from router.core.reply import Event, Inventory, Probe, Prompt, Token
 from router.core.scores import Neighbour, Scores
@@ -73,6 +74,7 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
 class Provable(Backend, Protocol):
     """A backend whose adapters can be proved by behaviour: it shows token logprobs."""
 
@@ -81,6 +83,30 @@ class Provable(Backend, Protocol):
 
         Raises BlendUnavailable for a blend outside the inventory, and BackendFailed.
         """
+        ...
+
+
+Record = Callable[[Fact], None]
+
+
+@runtime_checkable
+class Looked(Protocol):
+    """A backend that looks after others: it wants to know what will be asked for before anybody asks."""
+
+    def look_after(self, blends: Mapping[Blend, object], record: Record) -> None:
+        """Hear which blends may be asked for from now on, and where facts go; called at every policy load.
+
+        Each blend comes with what it consists of: two blends with equal contents are one speaker by two names.
+        """
+        ...
+
+
+@runtime_checkable
+class Replicated(Protocol):
+    """A backend that consists of several."""
+
+    def states(self) -> Mapping[str, Mapping[str, object]]:
+        """Return replica -> its `state` in words (`up` is healthy) and more, for people and for JSON."""
         ...
 
 

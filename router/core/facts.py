@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from router.core.decision import Decision
@@ -75,4 +76,40 @@ class PolicyReloaded:
     error: str | None
 
 
-Fact = Decided | CacheFailed | BackendAnswered | BackendAttemptFailed | Abandoned | RequestRefused | PolicyReloaded
+@dataclass(frozen=True, slots=True)
+class ReplicaEjected:
+    """A replica failed too often and is left alone for `seconds`; 0 when it answers again."""
+
+    backend: str
+    replica: str
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryFinished:
+    """A backend's blends were proved by behaviour: `proven` of them act, `failed` do not (blend id -> why).
+
+    `calls` were sent to the engine in `seconds`. `trouble` says why the round could not be finished; then the
+    verdicts are those of the rounds before.
+    """
+
+    backend: str
+    proven: int
+    failed: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    calls: int = 0
+    trouble: str | None = None
+
+
+Fact = (
+    Decided
+    | CacheFailed
+    | BackendAnswered
+    | BackendAttemptFailed
+    | Abandoned
+    | RequestRefused
+    | PolicyReloaded
+    | ReplicaEjected
+    | CanaryFinished
+)
