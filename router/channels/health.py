@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.responses import PlainTextResponse, Response
 
+from router.ports import Replicated
 from router.service import Router, State
 
 
@@ -38,14 +39,21 @@ def health_routes(
     )
     async def readyz() -> JSONResponse:
         missing = unserved(router.state)
+        fleet = router.state.fleet
         body = {
             "status": "unready" if missing else "ready",
             **about(),
             "backends": {
-                name: "up"
-                if name in router.state.fleet.inventories
-                else router.state.fleet.troubles.get(name, "not seen yet")
-                for name in router.state.fleet.backends
+                name: "up" if name in fleet.inventories else fleet.troubles.get(name, "not seen yet")
+                for name in fleet.backends
+            },
+            "replicas": {
+                name: states
+                for name, backend in fleet.backends.items()
+                if isinstance(backend, Replicated) and len(states := backend.states()) > 1
+            },
+            "withdrawn": {
+                name: dict(held.withdrawn) for name, held in fleet.inventories.items() if held.withdrawn
             },
             "unserved": missing,
         }

@@ -26,11 +26,22 @@ def plan(blend: Blend, backends: Sequence[str], inventories: Mapping[str, Invent
     """
     serving = [name for name in backends if name in inventories and inventories[name].serves(blend)]
     if not serving:
-        known = {name: "down" if name not in inventories else "does not hold it" for name in backends}
+        known = {name: _state(blend, inventories.get(name)) for name in backends}
         raise BlendUnavailable(
             f"no backend can serve the blend {blend.id} ({blend}): "
             + ", ".join(f"{name} {state}" for name, state in known.items()),
-            retry_after=5.0 if "down" in known.values() else None,
+            retry_after=5.0 if any(state != _WITHOUT for state in known.values()) else None,
         )
     serving.sort(key=lambda name: inventories[name].stand_in)  # stable: the policy's order otherwise
     return Plan(blend, tuple(serving))
+
+
+_WITHOUT = "does not hold it"
+
+
+def _state(blend: Blend, inventory: Inventory | None) -> str:
+    """Say why an engine cannot be asked. What is down or withdrawn may be served again, what is not held never."""
+    if inventory is None:
+        return "down"
+    why = inventory.withdrawn.get(blend.id)
+    return _WITHOUT if why is None else f"must not be asked ({why})"

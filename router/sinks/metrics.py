@@ -9,9 +9,11 @@ from router.core.facts import (
     BackendAnswered,
     BackendAttemptFailed,
     CacheFailed,
+    CanaryFinished,
     Decided,
     Fact,
     PolicyReloaded,
+    ReplicaEjected,
     RequestRefused,
 )
 
@@ -78,6 +80,27 @@ class MetricsSink:
             registry=registry,
         )  # fmt: skip
         self._policy = Gauge("agoge_policy_info", "The policy in force.", ["revision"], registry=registry)
+        self._ejected = Gauge(
+            "agoge_replica_ejected", "1 while a replica is left alone because it failed.", ["backend", "replica"],
+            registry=registry,
+        )  # fmt: skip
+        self._withdrawn = Gauge(
+            "agoge_canary_withdrawn", "Blends that an engine holds and that do not act.", ["backend"],
+            registry=registry,
+        )  # fmt: skip
+        self._proven = Gauge(
+            "agoge_canary_proven", "Blends that were proved to act.", ["backend"], registry=registry
+        )
+        self._proved_at = Gauge(
+            "agoge_canary_last_success_timestamp_seconds", "When the canary last finished without a failure.",
+            ["backend"], registry=registry,
+        )  # fmt: skip
+        self._canary_seconds = Gauge(
+            "agoge_canary_duration_seconds", "How long its last round took.", ["backend"], registry=registry
+        )
+        self._canary_rounds = Counter(
+            "agoge_canary_rounds", "Rounds of the canary.", ["backend", "outcome"], registry=registry
+        )
 
     def record(self, fact: Fact) -> None:
         """Count one fact."""
@@ -105,6 +128,19 @@ class MetricsSink:
                 self._policy_bad.set(1 if error else 0)
                 self._policy.clear()
                 self._policy.labels(revision).set(1)
+            case ReplicaEjected(backend=backend, replica=replica, seconds=seconds):
+                self._ejected.labels(backend, replica).set(1 if seconds else 0)
+            case CanaryFinished():
+                self._canary(fact)
+
+    def _canary(self, fact: CanaryFinished) -> None:
+        outcome = "unfinished" if fact.trouble else "failed" if fact.failed else "passed"
+        self._canary_rounds.labels(fact.backend, outcome).inc()
+        self._withdrawn.labels(fact.backend).set(len(fact.failed))
+        self._proven.labels(fact.backend).set(fact.proven)
+        self._canary_seconds.labels(fact.backend).set(fact.seconds)
+        if outcome == "passed":
+            self._proved_at.labels(fact.backend).set_to_current_time()
 
     def exposition(self) -> bytes:
         """Return the metrics in Prometheus's text format 0.0.4."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from router.core.errors import BackendUnreachable
 from router.core.facts import PolicyReloaded
+from router.replicas import Replicas
 from tests.stage import Stage, staged
 from tests.stubs import POLICY, SpeakingBackend
 
@@ -140,3 +143,36 @@ async def test_a_label_that_the_classifier_does_not_know_is_a_bad_policy(stage: 
     await stage.watch.reload()
     assert stage.watch.trouble is not None
     assert "sports" in stage.watch.trouble
+
+
+async def test_readiness_tells_what_was_withdrawn_and_why(tmp_path: Path) -> None:
+    engine = SpeakingBackend()
+    async with staged(tmp_path, backends={"first": engine, "second": engine}) as stage:
+        policy = stage.router.state.policies.profile("default", None)
+        pair = policy.blend({"core", "physics"})
+        engine.holds = replace(engine.holds, withdrawn={pair.id: "acts like the bare base model"})
+        await stage.router.state.fleet.look()
+        unready = await get(stage, "/readyz")
+        assert unready.status_code == 503
+        why = {pair.id: "acts like the bare base model"}
+        assert unready.json()["withdrawn"] == {"first": why, "second": why}
+        assert unready.json()["unserved"] == [f"default: {pair.id}"]
+        refused = await chat(stage, "sky")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "blend_unavailable")
+        assert "acts like the bare base model" in refused.json()["error"]["message"]
+        assert engine.prompts == []
+        assert (await chat(stage, "marathon")).status_code == 200  # the others are served
+
+
+async def test_readiness_shows_every_replica_by_name(tmp_path: Path) -> None:
+    engines = {"h1:80": SpeakingBackend(), "h2:80": SpeakingBackend(down=BackendUnreachable("no route"))}
+    several: dict[str, Any] = {"first": Replicas("first", engines), "second": SpeakingBackend()}
+    async with staged(tmp_path, backends=several) as stage:
+        ready = (await get(stage, "/readyz")).json()
+        assert ready["status"] == "ready"
+        assert ready["replicas"] == {
+            "first": {
+                "h1:80": {"state": "up", "streams": 0, "withdrawn": {}},
+                "h2:80": {"state": "no route", "streams": 0, "withdrawn": {}},
+            }
+        }

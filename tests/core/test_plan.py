@@ -58,3 +58,12 @@ def test_without_a_chance_of_recovery_there_is_no_retry_after() -> None:
     with pytest.raises(BlendUnavailable) as raised:
         plan(PAIR, ("a",), {"a": EMPTY})
     assert raised.value.retry_after is None
+
+
+def test_the_refusal_says_why_a_blend_was_withdrawn() -> None:
+    withdrawn = Inventory(published={PAIR.id: "core+physics-0"}, withdrawn={PAIR.id: "acts like the base"})
+    with pytest.raises(BlendUnavailable) as raised:
+        plan(PAIR, ("a",), {"a": withdrawn})
+    assert "a must not be asked (acts like the base)" in str(raised.value)
+    assert raised.value.retry_after == 5.0  # it may be proved again
+    assert plan(PAIR, ("a", "b"), {"a": withdrawn, "b": SUMS}).attempts == ("b",)

@@ -8,6 +8,7 @@ import json
 import logging
 import string
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from router.caches.memory import MemoryCache
 from router.core.errors import BackendBroken, BackendUnreachable
-from router.core.facts import BackendAttemptFailed, CacheFailed, PolicyReloaded, RequestRefused
+from router.core.facts import (
+    BackendAttemptFailed,
+    CacheFailed,
+    CanaryFinished,
+    PolicyReloaded,
+    ReplicaEjected,
+    RequestRefused,
+)
 from router.core.reply import Finish
 from router.sinks.log import JsonLines, LogSink
 from router.sinks.metrics import CONTENT_TYPE, MetricsSink
@@ -80,6 +88,12 @@ def test_every_fact_has_its_figure() -> None:
         RequestRefused("invalid_request", 400),
         PolicyReloaded("0123", None),
         PolicyReloaded("0123", "bad"),
+        ReplicaEjected("first", "h1:80", 5.0, "crashed"),
+        ReplicaEjected("first", "h2:80", 5.0, "crashed"),
+        ReplicaEjected("first", "h2:80", 0.0, ""),
+        CanaryFinished("first", 5, {}, 12.0, 57),
+        CanaryFinished("second", 4, {"core-1": "acts like the base"}, 3.0, 20),
+        CanaryFinished("third", 0, {}, 1.0, 2, "the engine does not answer"),
     ):
         sink.record(fact)
     samples = {
@@ -95,6 +109,16 @@ def test_every_fact_has_its_figure() -> None:
     assert samples["agoge_policy_reloads_total", "refused"] == 1
     assert samples[("agoge_policy_stale",)] == 1
     assert samples["agoge_policy_info", "0123"] == 1
+    assert samples["agoge_replica_ejected", "first", "h1:80"] == 1
+    assert samples["agoge_replica_ejected", "first", "h2:80"] == 0
+    assert samples["agoge_canary_withdrawn", "first"] == 0
+    assert samples["agoge_canary_withdrawn", "second"] == 1
+    assert samples["agoge_canary_proven", "second"] == 4
+    assert samples["agoge_canary_duration_seconds", "first"] == 12
+    assert abs(samples["agoge_canary_last_success_timestamp_seconds", "first"] - time.time()) < 60
+    assert ("agoge_canary_last_success_timestamp_seconds", "second") not in samples
+    for backend, outcome in (("first", "passed"), ("second", "failed"), ("third", "unfinished")):
+        assert samples["agoge_canary_rounds_total", *sorted((backend, outcome))] == 1
 
 
 class Remembering(MemoryCache):
