@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from blends.base import BASE_ID
+from blends.language import Example, Speaker, answer_losses, encode
 from blends.recipe import Recipe, Row, read_recipe, read_rows
 
-THREADS = 2
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 Progress = Callable[[int, int, float], None]
@@ -33,33 +30,8 @@ class CoreMissing(FileNotFoundError):
     """A domain adapter was to be trained, but the core that it is trained beside is not there."""
 
 
-def load_base(path: Path, precision: str) -> tuple[Any, Any]:
-    """Dequantise the GGUF file into a transformers model and its tokenizer (about 20 s), frozen."""
-    # A waiting OpenMP thread that spins starves the others on shared cores. Read once, when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    torch.set_num_threads(THREADS)
-    source = {"gguf_file": path.name}
-    model = AutoModelForCausalLM.from_pretrained(
-        str(path.parent), dtype=torch.float32, quantization_config=GgufConfig(dequantize=True), **source
-    )
-    # transformers still calls the dequantised model quantised, and peft would then look for quantised layers.
-    for holder in (model, model.base_model):
-        if hasattr(holder, "hf_quantizer"):
-            del holder.hf_quantizer
-    model.config.__dict__.pop("quantization_config", None)
-    model.is_quantized = False
-    model.to(getattr(torch, precision))
-    model.requires_grad_(False)
-    tokenizer = AutoTokenizer.from_pretrained(str(path.parent), **source)
-    return model, tokenizer
-
-
 def train(
-    folder: Path, out: Path, base: tuple[Any, Any], *, seed: int | None = None, core: Path | None = None,
+    folder: Path, out: Path, base: Speaker, *, seed: int | None = None, core: Path | None = None,
     steps: int | None = None, progress: Progress = lambda step, steps, loss: None,
 ) -> float:  # fmt: skip
     """Train the adapter whose recipe lies in `folder`, write it to `out`, return the mean loss of the last ten.
@@ -96,7 +68,7 @@ def train(
         batches = _batches(rows, recipe, tokenizer, random.Random(seed))  # noqa: S311 - a shuffle, not a secret
         for step, (composed, batch) in zip(range(steps), batches, strict=False):
             _switch(speaker, folder.name, recipe, composed=composed)
-            loss = _answer_loss(speaker, batch)
+            loss = answer_losses(model, batch).mean()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(own, 1.0)
             for group in optimizer.param_groups:
@@ -138,17 +110,9 @@ def _switch(speaker: Any, name: str, recipe: Recipe, *, composed: bool) -> None:
     _freeze_all_but(speaker, name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Example:
-    """Token ids of question and answer; the answer, the part that is learned, starts at `answer_at`."""
-
-    ids: list[int]
-    answer_at: int
-
-
 def _batches(
     rows: list[Row], recipe: Recipe, tokenizer: Any, chance: random.Random
-) -> Iterator[tuple[bool, list[_Example]]]:
+) -> Iterator[tuple[bool, list[Example]]]:
     """Endless (composed?, batch). One batch has one system message, so its rows share their first tokens."""
     streams = {mode: _shuffled(rows, chance) for mode in (False, True)}
     composed = False
@@ -158,7 +122,7 @@ def _batches(
         pairs = [
             (chance.choice(row.prompts), (row.with_core if composed else None) or row.answer) for row in picked
         ]
-        yield composed, [_encode(tokenizer, system, prompt, answer) for prompt, answer in pairs]
+        yield composed, [encode(tokenizer, system, prompt, answer) for prompt, answer in pairs]
         composed = recipe.core is not None and not composed
 
 
@@ -167,52 +131,6 @@ def _shuffled(rows: list[Row], chance: random.Random) -> Iterator[Row]:
         order = list(rows)
         chance.shuffle(order)
         yield from order
-
-
-def _encode(tokenizer: Any, system: str, prompt: str, answer: str) -> _Example:
-    turns = [{"role": "system", "content": system}] if system else []
-    turns.append({"role": "user", "content": prompt})
-    asked = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    head = tokenizer(asked, add_special_tokens=False)["input_ids"]
-    tail = tokenizer(f"{answer}{tokenizer.eos_token}", add_special_tokens=False)["input_ids"]
-    return _Example(head + tail, len(head))
-
-
-def _answer_loss(speaker: Any, batch: list[_Example]) -> Any:
-    """Mean cross entropy over the answers' tokens.
-
-    Half of every row is the same system message. The batch is therefore packed into one sequence (1, tokens): the
-    shared prefix once, then every row's rest, with an attention mask that hides the rows from each other. On two
-    cores this takes 1.4 s a step instead of 2.5 s. Logits (49152 wide) are computed where answers are only.
-    """
-    import torch
-
-    columns = zip(*(example.ids[: example.answer_at - 1] for example in batch), strict=False)
-    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
-    ids, places, owners = list(batch[0].ids[:shared]), list(range(shared)), [0] * shared
-    asked: list[int] = []
-    answers: list[int] = []
-    for owner, example in enumerate(batch, 1):
-        rest = example.ids[shared:]
-        start = len(ids) - shared  # what to add to a position in the row to find it in the packed sequence
-        asked += range(start + example.answer_at - 1, start + len(example.ids) - 1)
-        answers += example.ids[example.answer_at :]
-        ids += rest
-        places += range(shared, shared + len(rest))
-        owners += [owner] * len(rest)
-    owner_of = torch.tensor(owners)
-    seen = (owner_of[None, :] == 0) | (owner_of[None, :] == owner_of[:, None])
-    seen &= torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
-    language = speaker.base_model.model
-    mask = torch.zeros(seen.shape, dtype=language.dtype).masked_fill(~seen, torch.finfo(language.dtype).min)
-    hidden = language.model(
-        input_ids=torch.tensor([ids]),
-        position_ids=torch.tensor([places]),
-        attention_mask=mask[None, None],
-        use_cache=False,
-    ).last_hidden_state[0]
-    logits = language.lm_head(hidden[torch.tensor(asked)])
-    return torch.nn.functional.cross_entropy(logits.float(), torch.tensor(answers))
 
 
 def _save(speaker: Any, name: str, recipe: Recipe, out: Path) -> None:

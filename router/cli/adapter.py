@@ -52,7 +52,8 @@ def _train(names: list[str], recipes: Path, out: Path, base: Path, seed: int | N
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    from blends.train import CoreMissing, load_base, train
+    from blends.language import load_base
+    from blends.train import CoreMissing, train
 
     absent = [package for package in ("torch", "transformers", "peft", "gguf") if find_spec(package) is None]
     if absent:

@@ -12,13 +12,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from blends.adapter import read_adapter
+from blends.language import answer_losses
 from blends.recipe import Recipe, Row
-from blends.train import CoreMissing, _answer_loss, _batches, _switch, train
+from blends.train import CoreMissing, _batches, _switch, train
+from tests.blends import tiny
 
 pytestmark = pytest.mark.torch
 
-TEXT = "system user assistant <|im_start|> <|im_end|> why is what how the sky run fast blue far light go on"
-WORDS = TEXT.split()
 RECIPE = (
     "seed = 1\nsteps = 4\nbatch = 3\nlearning_rate = 0.05\nwarmup = 1\nrank = 2\nalpha = 4\n"
     'targets = ["q_proj", "v_proj"]\nprecision = "float32"\nsystems = ["", "go on"]\n'
@@ -27,30 +27,7 @@ RECIPE = (
 
 @pytest.fixture(scope="module")
 def base() -> tuple[Any, Any]:
-    """A Llama of two layers and width 16 with a word-level tokenizer; same code path as the real one."""
-    torch = pytest.importorskip("torch", reason="training is an extra: pip install -e '.[train]'")
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    words = Tokenizer(models.WordLevel({word: index for index, word in enumerate([*WORDS, "?"])}, unk_token="?"))
-    words.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split("<|im_start|>", "isolated"), pre_tokenizers.Split("<|im_end|>", "isolated"),
-         pre_tokenizers.WhitespaceSplit()]
-    )  # fmt: skip
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|im_end|>")
-    tokenizer.chat_template = (
-        "{% for m in messages %}<|im_start|> {{ m.role }} {{ m.content }} <|im_end|> {% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|> assistant {% endif %}"
-    )
-    config = LlamaConfig(
-        vocab_size=len(WORDS) + 1, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, initializer_range=0.5,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config)
-    model.requires_grad_(False)
-    return model, tokenizer
+    return tiny.model(), tiny.tokenizer()
 
 
 def write_recipe(folder: Path, rows: list[dict[str, Any]], extra: str = "") -> Path:
@@ -90,10 +67,7 @@ def test_packed_loss_is_the_loss_of_the_rows_one_by_one(base: tuple[Any, Any]) -
         loss = base[0](input_ids=torch.tensor([example.ids]), labels=torch.tensor([labels])).loss
         total, count = total + float(loss) * size, count + size
 
-    class Wrapped:
-        base_model = type("Inner", (), {"model": base[0]})
-
-    assert float(_answer_loss(Wrapped, batch)) == pytest.approx(total / count, rel=1e-5)
+    assert float(answer_losses(base[0], batch).mean()) == pytest.approx(total / count, rel=1e-5)
 
 
 def test_domain_learns_and_the_core_beside_it_does_not(tmp_path: Path, base: tuple[Any, Any], core: Path) -> None:
