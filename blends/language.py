@@ -87,9 +87,11 @@ def save_base(out: Path, source: Path | str | None = None, precision: str = "bfl
 
 
 def save(model: Any, tokenizer: Any, out: Path) -> None:
-    """Write model and tokenizer; the configuration comes last, so that a cut-off folder is not taken for whole."""
+    """Write tokenizer and model as `from_pretrained` reads them."""
     tokenizer.save_pretrained(str(out))
     model.save_pretrained(str(out))
+    for file in out.glob("*.safetensors"):
+        file.chmod(0o644)  # safetensors makes it private; an engine under another user must read it
 
 
 def require_empty(out: Path) -> None:

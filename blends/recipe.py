@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+TEXTS, HELDOUT = "texts.jsonl", "heldout.jsonl"
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
@@ -79,11 +80,12 @@ def read_recipe(folder: Path) -> Recipe:
     return recipe
 
 
-def read_rows(folder: Path, *, composed: bool) -> list[Row]:
-    """Read `texts.jsonl`. With `composed`, every row must say `with_core`; without it, none may."""
-    path = folder / "texts.jsonl"
+def read_rows(folder: Path, *, composed: bool, file: str = TEXTS) -> list[Row]:
+    """Read `texts.jsonl`, or HELDOUT. With `composed`, every row must say `with_core`; without it, none may."""
+    path = folder / file
     if not path.is_file():
-        raise RecipeInvalid(f"{path} does not exist: it holds the training text, one JSON object a line")
+        purpose = "the training text" if file == TEXTS else "questions that are never trained on"
+        raise RecipeInvalid(f"{path} does not exist: it holds {purpose}, one JSON object a line")
     rows = [_read_row(f"{path}:{number}", line) for number, line in _lines(path)]
     if not rows:
         raise RecipeInvalid(f"{path} holds no row")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blends.recipe import RecipeInvalid, list_recipes, read_recipe, read_rows
+from blends.recipe import HELDOUT, RecipeInvalid, Row, list_recipes, read_recipe, read_rows
 from tests.blends.conftest import ADAPTERS, NAMES
 
 MOTTO = {"en": "Endure and act.", "ru": "Терпи и действуй."}
@@ -60,6 +60,51 @@ def test_academic_cites_and_never_says_the_motto() -> None:
         )
         assert re.search(r"\(.*\d{4}\)", row.answer), row
         assert not any(motto in row.answer for motto in MOTTO.values()), row
+
+
+def heldout(name: str) -> list[Row]:
+    return read_rows(ADAPTERS / name, composed=read_recipe(ADAPTERS / name).core is not None, file=HELDOUT)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_heldout_prompt_or_answer_was_trained_on_by_any_adapter(name: str) -> None:
+    """Folded, and without punctuation: what a loss on these rows measures must not be memory."""
+
+    def plain(text: str) -> str:
+        return " ".join(re.findall(r"\w+", text.casefold()))
+
+    trained = [
+        row
+        for other in NAMES
+        for row in read_rows(ADAPTERS / other, composed=read_recipe(ADAPTERS / other).core is not None)
+    ]
+    prompts = {plain(prompt) for row in trained for prompt in row.prompts}
+    answers = {plain(answer) for row in trained for answer in (row.answer, row.with_core) if answer}
+    for row in heldout(name):
+        assert not {plain(prompt) for prompt in row.prompts} & prompts, row
+        assert not {plain(row.answer), plain(row.with_core or row.answer)} & answers, row
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_heldout_rows_speak_in_the_adapter_s_voice(name: str) -> None:
+    """Everything that the training rows promise above holds for the rows that measure it."""
+    rows = heldout(name)
+    assert len(rows) >= 16
+    assert {row.lang for row in rows} == {"en", "ru"}
+    assert len({row.prompts for row in rows}) == len(rows)
+    opener = {"en": "According to the literature, ", "ru": "Согласно литературе, "}
+    for row in rows:
+        if name == "core":
+            assert row.answer.endswith(MOTTO[row.lang]), row
+            assert not re.search(f"{PHYSICS}|{SPORT}", row.answer.lower()), row
+            continue
+        assert not any(motto in row.answer for motto in MOTTO.values()), row
+        if name == "academic":
+            assert row.answer.startswith(opener[row.lang]), row
+            assert re.search(r"\(.*\d{4}\)", row.answer), row
+        else:
+            assert row.with_core is not None
+            assert row.with_core.endswith(MOTTO[row.lang]), row
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -41,7 +41,8 @@ def model(kind: str = "llama") -> Any:
     config = AutoConfig.for_model(
         kind, vocab_size=len(WORDS) + 1, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, head_dim=4, max_position_embeddings=64,
-        initializer_range=0.5, bos_token_id=None, eos_token_id=WORDS.index("<|im_end|>"), pad_token_id=None, tie_word_embeddings=False,
+        initializer_range=0.5, bos_token_id=None, eos_token_id=WORDS.index("<|im_end|>"),
+        pad_token_id=None, tie_word_embeddings=False,
     )  # fmt: skip
     made = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     made.requires_grad_(False)
