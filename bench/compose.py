@@ -1,19 +1,23 @@
 """What composing costs: seconds and peak memory for a pair of 8B shape, and how builds grow with their number.
 
-    python -m bench.compose [--json]
+    python -m bench.compose [--blends 10 --blends 100 --blends 1000] [--json]
 
 The pair is synthetic (random bf16 factors, rank 16 and 8, all seven linear modules of Llama-3.1-8B's 32 layers):
 time and memory do not depend on the values. Memory is the peak resident size of a process of its own that does
-nothing but compose, less what it held when its imports were done.
+nothing but compose, less what it held when its imports were done. Builds are of pairs and triples out of a pool of
+small adapters (two layers, rank 8): what grows there is the bookkeeping. Each is built, built again with nothing
+to do, and built again after one adapter was retrained.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from itertools import chain, combinations, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,9 @@ import click
 import numpy as np
 
 from blends.adapter import CONFIG, WEIGHTS, read_adapter
+from blends.build import build
 from blends.compose import Member, compose
+from blends.spec import Spec
 
 BASE = "meta-llama/Llama-3.1-8B"
 LAYERS = 32
@@ -37,6 +43,7 @@ SHAPES = {
 }
 SMALL_LAYERS = 2
 SMALL = {"self_attn.q_proj": (64, 64), "self_attn.v_proj": (64, 32)}
+POOL = 20  # adapters to choose from: 190 pairs and 1140 triples
 
 
 def write_adapter(folder: Path, rank: int, shapes: dict[str, tuple[int, int]], layers: int, seed: int) -> None:
@@ -96,6 +103,32 @@ def compose_one(folder: Path) -> dict[str, float]:
     }
 
 
+def measure_build(folder: Path, count: int) -> dict[str, float]:
+    """Build `count` blends, build them again, retrain one adapter and build again; seconds, and bytes on disk."""
+    for number in range(POOL):
+        write_adapter(folder / f"a{number}", 8, SMALL, SMALL_LAYERS, number)
+    names = [f"a{number}" for number in range(POOL)]
+    sets = islice(chain(combinations(names, 2), combinations(names, 3)), count)
+    specs = [
+        Spec(f"{'+'.join(each)}-{number:012x}", tuple((name, 1.0, f"./{name}") for name in each), BASE)
+        for number, each in enumerate(sets)
+    ]
+    found = {"blends": float(len(specs))}
+    for what in ("first", "nothing_new"):
+        found[f"{what}_seconds"] = _timed_build(specs, folder)
+    shutil.rmtree(folder / "a0")
+    write_adapter(folder / "a0", 8, SMALL, SMALL_LAYERS, POOL)
+    found["one_retrained_seconds"] = _timed_build(specs, folder)
+    found["bytes"] = float(sum(file.stat().st_size for file in (folder / "out").rglob("*") if file.is_file()))
+    return found
+
+
+def _timed_build(specs: list[Spec], folder: Path) -> float:
+    started = time.perf_counter()
+    build(specs, folder / "out", folder, prune_unnamed=True)
+    return time.perf_counter() - started
+
+
 def _peak() -> int:
     """Peak resident bytes of this process (VmHWM; getrusage's figure would start at the parent's)."""
     status = Path("/proc/self/status").read_text()
@@ -107,15 +140,25 @@ def _peak() -> int:
 @click.option(
     "--one", type=click.Path(path_type=Path), hidden=True, help="Compose one pair and print what it took."
 )
-def main(as_data: bool, one: Path | None) -> None:
+@click.option(
+    "--blends",
+    "counts",
+    type=int,
+    multiple=True,
+    default=(10, 100, 1000),
+    show_default=True,
+    help="Sizes of builds.",
+)
+def main(as_data: bool, one: Path | None, counts: tuple[int, ...]) -> None:
     """Measure the composer."""
     if one is not None:
         click.echo(json.dumps(compose_one(one)))
         return
     with tempfile.TemporaryDirectory() as scratch:
         pair = measure_pair(Path(scratch) / "pair")
+        builds = [measure_build(Path(scratch) / str(count), count) for count in counts]
     if as_data:
-        click.echo(json.dumps({"pair": pair}, indent=2))
+        click.echo(json.dumps({"pair": pair, "builds": builds}, indent=2))
         return
     ratio = pair["peak_bytes"] / pair["output_bytes"]
     click.echo(
@@ -123,6 +166,12 @@ def main(as_data: bool, one: Path | None) -> None:
         f"{pair['output_bytes'] / 1e6:.0f} MB written, peak memory {pair['peak_bytes'] / 1e6:.0f} MB "
         f"({ratio:.2f} x the output), relative error {pair['error']:.1e}"
     )
+    for found in builds:
+        click.echo(
+            f"{found['blends']:.0f} blends: {found['first_seconds']:.1f} s, "
+            f"again {found['nothing_new_seconds']:.1f} s, after one of {POOL} adapters was retrained {found['one_retrained_seconds']:.1f} s; "
+            f"{found['bytes'] / 1e6:.1f} MB on disk"
+        )
 
 
 if __name__ == "__main__":
