@@ -1,4 +1,4 @@
-"""Prompt -> the JSON of a chat request. Knows OpenAI's request and TGI's dialect of it, no client.
+"""Prompt -> the JSON of a chat request. Knows OpenAI's request, and TGI's dialect of it; no client.
 
 What TGI cannot do as OpenAI means it is left out rather than sent to mean something else; docs/backends.md lists
 every case. Source: TGI 3.3 router/src/lib.rs (ChatRequest, try_into_generate) and router/src/validation.rs.
@@ -20,6 +20,16 @@ logit_bias and n (TGI ignores them, and answers 422 to OpenAI's form of logit_bi
 (a core Delta has no place for them), user, metadata, store and what else only OpenAI's own service reads.
 """
 
+_OPENAI = (
+    *_AS_THEY_ARE,
+    "logit_bias",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "response_format",
+    "stop",
+    "top_p",
+)
+
 
 def message(said: Message) -> dict[str, Any]:
     """Return OpenAI's form of one message: role, content and whatever else it carries."""
@@ -31,8 +41,8 @@ def messages(prompt: Prompt) -> list[dict[str, Any]]:
     return [message(said) for said in prompt.messages]
 
 
-def tgi_messages(prompt: Prompt) -> list[dict[str, Any]]:
-    """Return the messages in TGI's dialect: `developer`, OpenAI's later word, is `system` to chat templates."""
+def template_messages(prompt: Prompt) -> list[dict[str, Any]]:
+    """Return the messages as chat templates know them: `developer`, OpenAI's later word, is `system`."""
     return [{**said, "role": "system"} if said["role"] == "developer" else said for said in messages(prompt)]
 
 
@@ -53,6 +63,19 @@ def tgi_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     grammar = _grammar(given.get("response_format"))
     if grammar is not None:
         sent["response_format"] = grammar
+    return sent
+
+
+def openai_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sampling parameters as vLLM and SGLang read them: by OpenAI's names, with OpenAI's meaning.
+
+    `max_completion_tokens` becomes max_tokens. Left out is what a reply has no place for (n, logprobs,
+    top_logprobs) and what only OpenAI's own service reads (user, metadata, store, ...).
+    """
+    given = {name: value for name, value in parameters.items() if value is not None}
+    sent = {name: given[name] for name in _OPENAI if name in given}
+    if "max_completion_tokens" in given:
+        sent["max_tokens"] = given["max_completion_tokens"]
     return sent
 
 

@@ -18,15 +18,16 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from router.backends.llama_chat import llama_events, llama_failure, llama_request
+from router.backends.llama_chat import llama_events, llama_failure, llama_probe, llama_request
 from router.backends.timeouts import Timeouts
+from router.backends.token_logprobs import TOP, llama_tokens
 from router.core.errors import BackendBroken, BackendOverloaded, BackendTimeout, BackendUnreachable
-from router.core.reply import Event, Finish, Inventory, Prompt
+from router.core.reply import Event, Finish, Inventory, Probe, Prompt, Token
 
 _BATCH = 128  # tokens between two looks at whether the client is still there while a prompt is read: about 1 s
 _INSTALL = "pip install -e '.[embedded]' in Agoge's folder"
@@ -140,18 +141,7 @@ class EmbeddedBackend:
         request = self.request(prompt)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeouts.first_token
-        await self._take_slot(deadline)
-        try:
-            engine, workers = self._running()
-            answer = _Answer(loop)
-            work = loop.run_in_executor(workers, answer.work, engine, request)
-        except BaseException:
-            self._slots.release()
-            raise
-        self._answers.add(answer)
-        work.add_done_callback(
-            lambda _: self._release(answer)
-        )  # when the engine is free, not when we lose interest
+        answer = await self._begin("handle_chat_completions", request, deadline)
         finished = began = False
         try:
             while (chunk := await self._next(answer, deadline, began)) is not None:
@@ -165,6 +155,24 @@ class EmbeddedBackend:
             answer.stop.set()
         if not finished:
             raise BackendBroken(f"{self.name}: the answer broke off before its end", backend=self.name)
+
+    async def probe(self, probe: Probe) -> Sequence[Token]:
+        """Return the greedy continuation. See the port; every probe is cold, for there is no prompt cache.
+
+        Raises what `stream` raises; BackendTimeout when the whole of it takes longer than the first token may.
+        """
+        request = llama_probe(self.name, probe, self._ids)
+        request |= {"max_tokens": probe.tokens, "logprobs": TOP}
+        deadline = asyncio.get_running_loop().time() + self._timeouts.first_token
+        answer = await self._begin("handle_completions", request, deadline)
+        said: Mapping[str, Any] = {}
+        try:
+            while (chunk := await self._next(answer, deadline, False)) is not None:
+                said = chunk
+        finally:
+            answer.stop.set()
+        logprobs = (said.get("choices") or [{}])[0].get("logprobs") or {}
+        return llama_tokens(self.name, logprobs.get("content"))
 
     async def aclose(self) -> None:
         """Stop every answer and free the model's memory, off the event loop."""
@@ -181,6 +189,23 @@ class EmbeddedBackend:
     def request(self, prompt: Prompt) -> dict[str, Any]:
         """Return what the engine is sent for `prompt`. Raises BlendUnavailable or BackendRefused."""
         return llama_request(self.name, prompt, self._ids)
+
+    async def _begin(self, method: str, request: Mapping[str, Any], deadline: float) -> _Answer:
+        """Hand `request` to the engine's `method` as soon as a slot is free."""
+        loop = asyncio.get_running_loop()
+        await self._take_slot(deadline)
+        try:
+            engine, workers = self._running()
+            answer = _Answer(loop)
+            work = loop.run_in_executor(workers, answer.work, getattr(engine, method), request)
+        except BaseException:
+            self._slots.release()
+            raise
+        self._answers.add(answer)
+        work.add_done_callback(
+            lambda _: self._release(answer)
+        )  # when the engine is free, not when we lose interest
+        return answer
 
     def _running(self) -> tuple[Any, ThreadPoolExecutor]:
         if self._engine is None or self._workers is None:
@@ -238,11 +263,11 @@ class _Answer:
         self.stop = threading.Event()
         self._loop = loop
 
-    def work(self, engine: Any, request: Mapping[str, Any]) -> None:
+    def work(self, handle: Callable[[Mapping[str, Any], Any], None], request: Mapping[str, Any]) -> None:
         """Run the request to its end; in a worker thread. llama.cpp releases the GIL while it computes."""
         try:
             if not self.stop.is_set():
-                engine.handle_chat_completions(request, self._take)
+                handle(request, self._take)
         except Exception as error:  # whatever it is, the reader must hear of it: nobody else waits for this thread
             self._send(error)
         else:

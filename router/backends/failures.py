@@ -30,7 +30,11 @@ _CRASHED = re.compile(r"^(?:request failed during generation|incomplete generati
 _INVALID = re.compile(
     r"^(?:input validation error|template error|missing template va[rt]iable|tool error)", re.IGNORECASE
 )  # "vatiable" is TGI's own spelling
-_TOO_LONG = re.compile(r"must have less than \d+ tokens|`?max_new_tokens`? must be <=|context length", re.I)
+_TOO_LONG = re.compile(
+    r"must have less than \d+ tokens|`?max_new_tokens`? must be <=|context length|maximum model length"
+    r"|available context size",
+    re.IGNORECASE,
+)  # TGI; vLLM and SGLang; vLLM; llama.cpp
 
 _TYPES: Mapping[str, type[BackendFailed]] = {
     "overloaded": BackendOverloaded,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from router.backends.chat_events import ChatEvents
-from router.backends.chat_request import tgi_messages, tgi_parameters
+from router.backends.chat_request import template_messages, tgi_parameters
 from router.backends.failures import failure, stream_failure
 from router.backends.timeouts import Deadline, Timeouts
 from router.core.errors import BackendBroken, BackendFailed, BackendUnreachable, BlendUnavailable
@@ -107,7 +107,7 @@ class HubBackend:
             async with self._lent() as client:
                 async with deadline.waiting():
                     chunks = await client.chat_completion(
-                        messages=tgi_messages(prompt),
+                        messages=template_messages(prompt),
                         model=served,
                         stream=True,
                         extra_body={

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from router.backends.chat_request import messages
+from router.core.blend import Blend
 from router.core.errors import BackendBroken, BackendFailed, BackendRefused, BlendUnavailable
-from router.core.reply import Delta, Event, Finish, Prompt, Usage
+from router.core.reply import Delta, Event, Finish, Probe, Prompt, Usage
 
 DEFAULT_MAX_TOKENS = 256
 """Tokens of an answer when the request sets no limit: llama.cpp itself would go on until the context is full."""
@@ -29,11 +30,7 @@ def llama_request(backend: str, prompt: Prompt, ids: Mapping[str, int]) -> dict[
     it does not have, or a core Delta no place for, are. Raises BlendUnavailable for an adapter without an id,
     BackendRefused for content that is not text.
     """
-    weights = prompt.blend.weights
-    if unknown := sorted(weights.keys() - ids.keys()):
-        raise BlendUnavailable(
-            f"{backend} does not hold {', '.join(unknown)} of the blend {prompt.blend.id} ({prompt.blend})"
-        )  # what it does hold may be another tenant's
+    lora = _scales(backend, prompt.blend, ids)
     for message in prompt.messages:
         parts = () if message.content is None or isinstance(message.content, str) else message.content
         if other := sorted({str(part.get("type")) for part in parts} - {"text"}):
@@ -46,12 +43,26 @@ def llama_request(backend: str, prompt: Prompt, ids: Mapping[str, int]) -> dict[
         **{name: given[name] for name in _AS_THEY_ARE if name in given},
         "max_tokens": limit,
         "messages": messages(prompt),
-        "lora": [{"id": number, "scale": weights.get(name, 0.0)} for name, number in ids.items()],
+        "lora": lora,
         "cache_prompt": False,
         "reasoning_format": "none",  # what the model says stays text, as with every other engine
         "return_progress": True,  # events while the prompt is read: the only moments to stop it then
         "stream": True,
         "stream_options": {"include_usage": True},
+    }
+
+
+def llama_probe(backend: str, probe: Probe, ids: Mapping[str, int]) -> dict[str, Any]:
+    """Return what both completion routes read of a probe; each names the counts of tokens in its own way.
+
+    Every probe is cold: no prompt cache is ever asked for. Raises BlendUnavailable.
+    """
+    return {
+        "prompt": probe.text,
+        "temperature": 0,
+        "lora": _scales(backend, probe.blend, ids),
+        "cache_prompt": False,
+        "stream": False,
     }
 
 
@@ -81,6 +92,16 @@ def llama_failure(backend: str, error: Exception | Mapping[str, Any]) -> Backend
     if error.get("code") == 400:
         return BackendRefused(message, backend=backend)
     return BackendBroken(message, backend=backend)
+
+
+def _scales(backend: str, blend: Blend | None, ids: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return the scale of every adapter there is. Raises BlendUnavailable for one without an id."""
+    weights = {} if blend is None else blend.weights
+    if blend is not None and (unknown := sorted(weights.keys() - ids.keys())):
+        raise BlendUnavailable(
+            f"{backend} does not hold {', '.join(unknown)} of the blend {blend.id} ({blend})"
+        )  # what it does hold may be another tenant's
+    return [{"id": number, "scale": weights.get(name, 0.0)} for name, number in ids.items()]
 
 
 def _shortened(said: object) -> str:
