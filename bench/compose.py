@@ -169,7 +169,8 @@ def main(as_data: bool, one: Path | None, counts: tuple[int, ...]) -> None:
     for found in builds:
         click.echo(
             f"{found['blends']:.0f} blends: {found['first_seconds']:.1f} s, "
-            f"again {found['nothing_new_seconds']:.1f} s, after one of {POOL} adapters was retrained {found['one_retrained_seconds']:.1f} s; "
+            f"again {found['nothing_new_seconds']:.1f} s, "
+            f"after one of {POOL} adapters was retrained {found['one_retrained_seconds']:.1f} s; "
             f"{found['bytes'] / 1e6:.1f} MB on disk"
         )
 
