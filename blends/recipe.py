@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+RECIPE = "recipe.toml"
 TEXTS, HELDOUT = "texts.jsonl", "heldout.jsonl"
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -60,7 +61,7 @@ def list_recipes(root: Path) -> list[str]:
 
 def read_recipe(folder: Path) -> Recipe:
     """Read `recipe.toml`; unknown or missing keys and impossible numbers raise RecipeInvalid."""
-    path = folder / "recipe.toml"
+    path = folder / RECIPE
     if not path.is_file():
         raise RecipeInvalid(f"{path} does not exist: an adapter's folder holds recipe.toml and texts.jsonl")
     try:
@@ -94,6 +95,19 @@ def read_rows(folder: Path, *, composed: bool, file: str = TEXTS) -> list[Row]:
             wish = "needs 'with_core' (the recipe names a core)" if composed else "has 'with_core' but no core"
             raise RecipeInvalid(f"{path}: row {number} {wish}")
     return rows
+
+
+def read_heldout(folder: Path) -> tuple[list[Row], str | None]:
+    """Read `heldout.jsonl`, and return with it the core that the adapter was trained beside, if any.
+
+    An adapter from elsewhere needs no recipe: its rows may say `with_core` then, all or none.
+    Raises RecipeInvalid.
+    """
+    core = read_recipe(folder).core if (folder / RECIPE).is_file() else None
+    if (folder / RECIPE).is_file() or not (folder / HELDOUT).is_file():
+        return read_rows(folder, composed=core is not None, file=HELDOUT), core
+    composed = any("with_core" in line for _, line in _lines(folder / HELDOUT))
+    return read_rows(folder, composed=composed, file=HELDOUT), None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -62,6 +62,11 @@ class Runtime:
         """Load the base: a folder, a hub id, a GGUF file, or None for the carried one."""
         return cls(load_base(source, precision))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The adapters that were added."""
+        return tuple(self._labels)
+
     def add(self, name: str, folder: Path) -> None:
         """Add the PEFT adapter in `folder`, silent until `speaking` names it. Raises peft's own errors."""
         from peft import PeftModel
