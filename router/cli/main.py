@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import Any
 
 import click
 
 from router import __version__
+from router.cli.lazy import LazyGroup
 
 # verb -> (module that holds a click command called `command`, one-line help). Imported on use: `agoge --help`
 # must not pay for onnxruntime, and `agoge policy check` must not need an engine.
@@ -18,32 +18,15 @@ VERBS: dict[str, tuple[str, str]] = {
     "decide": ("router.cli.decide", "Decide for one prompt and print the decision; no engine is called."),
     "policy": ("router.cli.policy", "Check, show, test and compare policies; list the blends they reach."),
     "classifier": ("router.cli.classifier", "Train, evaluate and show the classifier."),
+    "blends": ("router.cli.blends", "Compose, build, verify and publish blends of adapters."),
     "adapter": ("router.cli.adapter", "Train the small demo LoRA adapters."),
 }
-
-
-class LazyGroup(click.Group):
-    """A group that imports a verb's module only when that verb is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        command = importlib.import_module(VERBS[cmd_name][0]).command
-        assert isinstance(command, click.Command), cmd_name  # noqa: S101 - a programming error, not user input
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
 
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "AGOGE"}
 
 
-@click.group(cls=LazyGroup, context_settings=_CONTEXT)
+@click.group(cls=LazyGroup, verbs=VERBS, context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="agoge")
 def command() -> None:
     """Agoge decides which LoRA adapters should speak."""

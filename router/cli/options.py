@@ -10,7 +10,6 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from router.core.errors import AgogeError
 from router.wiring.settings import Settings, shipped
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,7 +75,7 @@ def read_settings(
     )
 
 
-def fail(error: AgogeError | OSError) -> NoReturn:
+def fail(error: Exception) -> NoReturn:
     """Say what is wrong on standard error and exit with 1."""
     click.secho("agoge: " + str(error), fg="red", err=True)
     sys.exit(1)

@@ -33,8 +33,8 @@ def _file(function: Command) -> Command:
 _json = click.option("--json", "as_data", is_flag=True, help="Print JSON for programs.")
 
 
-def _load(file: Path | None, as_data: bool = False) -> tuple[Path, Policies]:
-    """Load the policy, or print every problem and leave with 1."""
+def load(file: Path | None, as_data: bool = False) -> tuple[Path, Policies]:
+    """Load the policy (the shipped one when none is named), or print every problem and leave with 1."""
     from router.policy_file import load_policies
     from router.wiring.settings import shipped
 
@@ -70,7 +70,7 @@ def _print_json(data: Any) -> None:
 @_json
 def check(file: Path | None, as_data: bool) -> None:
     """Read FILE strictly, resolve every tenant and role, and check what could ever come out."""
-    path, policies = _load(file, as_data)
+    path, policies = load(file, as_data)
     if as_data:
         profiles = [
             {"tenant": t, "role": r, "revision": p.revision, "blends": len(reachable(p))}
@@ -90,7 +90,7 @@ def check(file: Path | None, as_data: bool) -> None:
 @_json
 def show(file: Path | None, tenant: str, role: str | None, as_data: bool) -> None:
     """Show one caller's resolved profile: adapters, gates, weights, aliases, engines."""
-    _, policies = _load(file, as_data)
+    _, policies = load(file, as_data)
     try:
         policy = policies.profile(tenant, role)
     except Refused as refusal:
@@ -138,7 +138,7 @@ def test(file: Path | None, cases: Path | None, as_data: bool) -> None:
     """Run CASES (FILE's own .cases.yaml when left out) through the function that decides for requests."""
     from router.policy_cases import cases_beside, load_cases, reached, run_cases
 
-    path, policies = _load(file, as_data)
+    path, policies = load(file, as_data)
     try:
         outcomes = run_cases(policies, load_cases(cases or cases_beside(path), policies))
     except PolicyInvalid as invalid:
@@ -179,7 +179,7 @@ def test(file: Path | None, cases: Path | None, as_data: bool) -> None:
 @_json
 def diff(old: Path, new: Path, as_data: bool) -> None:
     """Say what changes from OLD to NEW: callers, adapters, gates, weights, and blends that come or go."""
-    found = changes(_load(old, as_data)[1], _load(new, as_data)[1])
+    found = changes(load(old, as_data)[1], load(new, as_data)[1])
     if as_data:
         _print_json(found)
         return
@@ -199,7 +199,7 @@ def diff(old: Path, new: Path, as_data: bool) -> None:
 @click.option("--root", default="/adapters", show_default=True, help="Where TGI finds the blends' folders.")
 def blends(file: Path | None, as_data: bool, lora_adapters: bool, root: str) -> None:
     """List every blend that any tenant or role can ever reach: what has to be built for TGI."""
-    _, policies = _load(file, as_data)
+    _, policies = load(file, as_data)
     every = ordered(blend for policy in policies.profiles.values() for blend in reachable(policy))
     if lora_adapters:
         items = ",".join(f"{blend.id}={root.rstrip('/')}/{blend.id}" for blend in every)

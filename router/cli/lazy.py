@@ -1,0 +1,34 @@
+"""A command group whose verbs are imported when they are called. Knows module names, no verb."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+
+class LazyGroup(click.Group):
+    """A group that imports a verb's module only when that verb is called.
+
+    `verbs`: verb -> (module that holds a click command called `command`, one-line help).
+    """
+
+    def __init__(self, *args: Any, verbs: Mapping[str, tuple[str, str]], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.verbs = verbs
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.verbs:
+            return None
+        command = importlib.import_module(self.verbs[cmd_name][0]).command
+        assert isinstance(command, click.Command), cmd_name  # noqa: S101 - a programming error, not user input
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, text) for verb, (_, text) in self.verbs.items()])
