@@ -25,7 +25,7 @@ from blends.workers import cores, made
 
 LOCK = ".build.lock"
 _UNMEASURED = (
-    "there is nothing to measure them with: each adapter needs held-out texts beside it (texts.jsonl), and "
+    "there is nothing to measure them with: each adapter needs held-out questions beside it (heldout.jsonl), and "
     "measuring needs the packages of the extra [train]"
 )
 
@@ -40,7 +40,7 @@ class Conflict(Protocol):
 
 
 Progress = Callable[[int, int, str], None]  # (done, total, what was done last)
-ConflictOf = Callable[[Spec], Conflict | None]  # None: nothing to measure it with
+ConflictOf = Callable[[Spec], Conflict | None]  # None: nothing to measure it with; ValueError: it cannot be used
 
 
 class BuildRefused(ValueError):
@@ -162,7 +162,11 @@ def _gate(
         elif served in have:
             known = have[served].conflict
         if known is None or known > limit:  # what is refused is measured again: its figures are wanted
-            measured = conflict_of(spec) if conflict_of is not None else None
+            try:
+                measured = conflict_of(spec) if conflict_of is not None else None
+            except ValueError as fault:  # the texts or the base cannot be used; its message says which and why
+                problems[spec] = f"the policy refuses conflicts above {limit:g}, and measuring failed: {fault}"
+                continue
             if measured is None:
                 problems[spec] = f"the policy refuses conflicts above {limit:g}, and {_UNMEASURED}"
                 continue

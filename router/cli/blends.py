@@ -12,7 +12,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "build": ("router.cli.blends_build", "Build every blend that a policy can reach."),
     "show": ("router.cli.blends_show", "List what was built."),
     "verify": ("router.cli.blends_verify", "Hash and prove what was built once more."),
+    "conflicts": ("router.cli.blends_conflicts", "Measure how much adapters lose beside each other."),
     "publish": ("router.cli.blends_publish", "Say how an engine is launched with the blends, or load them."),
+    "canary": ("router.cli.blends_canary", "Ask live engines whether every blend really acts."),
+    "merge": ("router.cli.blends_merge", "Merge one blend into a full model."),
 }
 
 

@@ -27,6 +27,12 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--jobs", type=click.IntRange(1), help="Processes at a time; as many as there are cores by default.")
 @click.option("--layers", type=click.IntRange(1), help="Layers of the base, for adapters trained on some of them.")
 @click.option("--hub-cache", type=_FOLDER, help="Where hub: sources are kept; HF_HUB_CACHE otherwise.")
+@click.option(
+    "--base",
+    "base_at",
+    metavar="FOLDER|GGUF|HUB-ID",
+    help="Where the base model lies, for a policy with refuse_conflict_above; the carried one, or its own id.",
+)
 @click.option("--prune", is_flag=True, help="Remove built folders that nothing names any more.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def command(
@@ -35,6 +41,7 @@ def command(
     jobs: int | None,
     layers: int | None,
     hub_cache: Path | None,
+    base_at: str | None,
     prune: bool,
     as_json: bool,
 ) -> None:
@@ -53,7 +60,7 @@ def command(
                 path.parent,
                 jobs,
                 say,
-                conflict_of=_conflict_of(specs, path.parent),
+                conflict_of=_conflict_of(specs, path.parent, base_at, hub_cache),
                 cache_dir=hub_cache,
                 layers=layers,
                 prune_unnamed=prune,
@@ -70,9 +77,15 @@ def command(
     click.secho(_sentence(built, out), fg="green")
 
 
-def _conflict_of(specs: tuple[Spec, ...], sources: Path) -> ConflictOf | None:
-    """Return how conflicts are measured, when some policy has a gate; loading that takes torch."""
-    return None
+def _conflict_of(
+    specs: tuple[Spec, ...], sources: Path, base_at: str | None, hub_cache: Path | None
+) -> ConflictOf | None:
+    """Return how conflicts are measured; None when no policy has a gate."""
+    if all(spec.refuse_conflict_above is None for spec in specs):
+        return None
+    from blends.conflicts import Meter
+
+    return Meter(sources, base_at, hub_cache, lambda what: click.echo(f"  measuring {what}", err=True))
 
 
 def _sentence(built: Built, out: Path) -> str:

@@ -48,6 +48,9 @@ _FORMATS: dict[str, Callable[[Launch], str]] = {
 @click.option(
     "--base-gguf", type=click.Path(path_type=Path, dir_okay=False), help="llamacpp: the base model's file."
 )
+@click.option("--load", "url", metavar="URL", help="vllm, sglang: load over HTTP what the running engine lacks.")
+@click.option("--unload", is_flag=True, help="With --load: unload built blends that the manifest names no more.")
+@click.option("--api-key-env", metavar="NAME", help="With --load: the variable that holds the engine's key.")
 @click.option("--hub-cache", type=_FOLDER, help="llamacpp: where hub: sources are kept; HF_HUB_CACHE otherwise.")
 def command(
     engine: str,
@@ -58,9 +61,12 @@ def command(
     slots: int | None,
     out: Path | None,
     base_gguf: Path | None,
+    url: str | None,
+    unload: bool,
+    api_key_env: str | None,
     hub_cache: Path | None,
 ) -> None:
-    """Print how ENGINE is launched with what `agoge blends build` wrote.
+    """Print how ENGINE is launched with what `agoge blends build` wrote, or load it into a running one.
 
     tgi, vllm and sglang serve the built blends, each under its content-addressed name; llama.cpp adds single
     adapters up per request, so they are converted to GGUF instead. Remarks go to standard error.
@@ -69,9 +75,18 @@ def command(
         raise click.UsageError(f"--slots is for vllm and sglang, not for {engine}")
     if engine != "llamacpp" and (out is not None or base_gguf is not None):
         raise click.UsageError(f"--out and --base-gguf are for llamacpp; {engine} serves the folders as they are")
+    if url is not None and engine not in ("vllm", "sglang"):
+        raise click.UsageError(f"--load is for vllm and sglang; {engine} learns its adapters at the start only")
+    if url is None and (unload or api_key_env):
+        raise click.UsageError("--unload and --api-key-env go with --load URL")
     try:
         manifest = read_manifest(folder)
         entries = publish.entries_of(manifest, base)
+        if url is not None:
+            from router.cli.blends_load import load
+
+            wanted = publish.paths(entries, root or str(folder.resolve()))
+            raise SystemExit(load(engine, url, wanted, unload=unload, api_key_env=api_key_env))
         if engine == "llamacpp":
             files = out or folder / "gguf"
             model = base_gguf or locate_base()

@@ -9,6 +9,7 @@ from pathlib import Path
 from blends.adapter import AdapterRefused, trained_on
 from blends.base import BASE_ID, BaseMissing, BaseUnreadable, locate_base
 from blends.gguf import cached
+from blends.sources import HUB, SourceRefused, resolve
 from router.backends.timeouts import Timeouts
 from router.core.errors import PolicyInvalid, Problem
 from router.core.policy import Policies, Policy
@@ -116,7 +117,12 @@ def _folders(name: str, policies: Policies, settings: Settings) -> dict[str, Pat
                         "the embedded engine knows one source per name: give the second one a name of its own",
                     )
                 )
-    folders = {each: (settings.policy.parent / source).resolve() for each, source in sources.items()}
+    folders = {}
+    for each, source in sources.items():
+        try:
+            folders[each] = _folder(source, settings)
+        except SourceRefused as fault:
+            problems.append(Problem(f"adapters.{each}.from", "cannot be used", str(fault)))
     problems += [
         Problem(
             f"adapters.{each}.from", f"{folder} is no LoRA folder", "it needs adapter_config.json and its weights"
@@ -127,3 +133,8 @@ def _folders(name: str, policies: Policies, settings: Settings) -> dict[str, Pat
     if problems:
         raise PolicyInvalid(problems)
     return folders
+
+
+def _folder(source: str, settings: Settings) -> Path:
+    """Return the adapter's folder. Raises SourceRefused for a repository of the hub that cannot be had."""
+    return resolve(source, Path()) if source.startswith(HUB) else (settings.policy.parent / source).resolve()

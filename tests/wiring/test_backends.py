@@ -236,6 +236,24 @@ def test_one_name_from_launch_variables_cannot_be_two_adapters(tmp_path: Path) -
     assert set(addresses(policies, stand_ins)) == {"first", "second"}, "a stand-in holds none"
 
 
+def test_the_embedded_engine_takes_adapters_of_the_hub_at_a_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_adapters(tmp_path)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "hub" / "models--acme--sport" / "snapshots" / commit
+    cached.parent.mkdir(parents=True)
+    (tmp_path / "sport").rename(cached)
+    (cached / "adapter_model.safetensors").touch()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    settings = Settings(policy=tmp_path / "policy.yaml", backends=dict.fromkeys(("first", "second"), "embedded:"))
+    pinned = POLICY.replace("./sport", f"hub:acme/sport@{commit}")
+    assert set(addresses(load_policies(write_policy(tmp_path, pinned)), settings)) == {"first", "second"}
+    loose = POLICY.replace("./sport", "hub:acme/sport@main")
+    with pytest.raises(PolicyInvalid, match=r"adapters\.sport\.from: cannot be used; .*'main' is a branch"):
+        addresses(load_policies(write_policy(tmp_path, loose)), settings)
+
+
 LOSSY = POLICY.replace("at_most: 2", "at_most: 2, merge: svd(rank=16)")
 
 
