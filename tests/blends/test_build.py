@@ -304,6 +304,14 @@ def test_a_gate_that_cannot_be_measured_lets_nothing_pass(
         build([GATED], out, sources, conflict_of=measure)
 
 
+def test_a_measurement_that_fails_lets_nothing_pass(sources: Path, out: Path) -> None:
+    def broken(spec: Spec) -> Figure:
+        raise ValueError("heldout.jsonl:3 has no answer")
+
+    with pytest.raises(BuildRefused, match=r"measuring failed: heldout\.jsonl:3 has no answer"):
+        build([GATED], out, sources, conflict_of=broken)
+
+
 def test_a_gate_of_one_tenant_does_not_bind_another(sources: Path, out: Path) -> None:
     """Two policies may reach one blend, one of them with a gate: refused there, the build says so."""
     open_one = replace(PAIR, id="open-id")
