@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from router.core.blend import Blend
@@ -72,6 +72,10 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """Release connections and threads."""
         ...
+
+
+Probing = Callable[[Probe], Awaitable[Sequence[Token]]]
+"""How a backend is asked by the canary: `Provable.probe`."""
 
 
 @runtime_checkable
