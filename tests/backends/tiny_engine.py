@@ -1,7 +1,7 @@
 """A tiny Llama in numpy, with LoRA, a KV cache and a prefix cache, wrong in the ways that engines are wrong.
 
-Every fault is a switch on how it computes, none on what it answers: what a fault sounds like is physics. The faults
-are those of TGI 3.3.7 (utils/adapter.py, layers/lora.py, the CUDA graphs and the radix cache). Tokens are bytes.
+Every fault is a switch on how it computes, none on what it answers: what a fault sounds like is physics. They are
+those of TGI 3.3.7 (utils/adapter.py, layers/lora.py, the CUDA graphs and the radix cache). Tokens are bytes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ def block(module: str) -> str:
 
 
 def write_adapter(
-    folder: Path, seed: int, rank: int, alpha: float, modules: Sequence[str] = tuple(SHAPES), strength: float = 0.09
+    folder: Path,
+    seed: int,
+    rank: int,
+    alpha: float,
+    modules: Sequence[str] = tuple(SHAPES),
+    strength: float = 0.09,
 ) -> Path:
     """Write a seeded adapter as PEFT writes it; only the product of `strength` and alpha / rank is heard."""
     rng = np.random.default_rng(seed)
@@ -83,8 +88,8 @@ def read_pairs(folder: Path) -> tuple[dict[str, object], dict[tuple[int, str], t
 def loaded_by_tgi(folder: Path, shards: int = 1) -> Updates:
     """Load an adapter the way TGI does: with its padding of ranks, and the scale that goes wrong with it.
 
-    `prepare_weights` runs once per module type, scales with alpha / config.r, and then overwrites config.r with the
-    padded rank: every later type is scaled by that. A type that one layer lacks is dropped in all.
+    `prepare_weights` runs once per module type, scales with alpha / config.r, and then overwrites config.r with
+    the padded rank: every later type is scaled by that. A type that one layer lacks is dropped in all.
     """
     config, pairs = read_pairs(folder)
     rank, alpha = config["r"], float(config["lora_alpha"])  # type: ignore[arg-type]
