@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from blends.adapter import read_adapter
 from blends.base import BASE_ID
 from blends.manifest import read_manifest
+from blends.spec import Spec
 from blends.verify import proved
 from router.backends.tgi import parse_lora_adapters
 from router.cli.main import command
@@ -210,6 +211,55 @@ def test_build_names_everything_that_is_wrong_and_keeps_the_old_manifest(policy:
     assert (built / "blends.json").read_bytes() == before
     problems = json.loads(run("build", policy, "--out", built, "--json").stdout)
     assert (problems["ok"], len(problems["problems"])) == (False, 2)
+
+
+def test_build_takes_an_adapter_of_the_hub_out_of_a_local_cache(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    place = tmp_path / "hub" / "models--acme--sport-lora" / "snapshots" / commit
+    place.parent.mkdir(parents=True)
+    (policy.parent / "sport").rename(place)
+    policy.write_text(POLICY.replace("./sport", f"hub:acme/sport-lora@{commit}"))
+    good("build", policy, "--out", tmp_path / "built", "--hub-cache", tmp_path / "hub")
+    manifest = read_manifest(tmp_path / "built")
+    (pair,) = [entry for entry in manifest.entries if entry.served.startswith("core+sport-")]
+    assert pair.members[1].source == f"hub:acme/sport-lora@{commit}"
+    assert set(states(tmp_path / "built", "--hub-cache", tmp_path / "hub").values()) == {"good"}
+    policy.write_text(POLICY.replace("./sport", "hub:acme/sport-lora@main"))
+    refused = run("build", policy, "--out", tmp_path / "built", "--hub-cache", tmp_path / "hub")
+    assert refused.exit_code == 1
+    assert "'main' is a branch, a tag or a short commit" in refused.stderr
+
+
+def test_build_holds_the_gate_of_the_policy(policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The meter is a double: real measuring takes a base model and minutes (tests/blends/test_conflicts.py)."""
+    seen: list[str] = []
+
+    class Figure:
+        worst = 0.34
+
+        def __str__(self) -> str:
+            return "physics loses 34 % when the core joins"
+
+    class Meter:
+        def __init__(self, sources: Path, base: str | None, cache: Path | None, say: object) -> None:
+            assert (sources, base) == (policy.parent, "/models/base")
+
+        def __call__(self, spec: Spec) -> Figure:
+            seen.append("+".join(name for name, _, _ in spec.members))
+            return Figure()
+
+    monkeypatch.setattr("blends.conflicts.Meter", Meter)
+    good("build", policy, "--out", tmp_path / "open", "--base", "/models/base")
+    assert seen == []  # no gate, nothing is measured
+    policy.write_text(POLICY.replace("at_most: 1", "at_most: 1, refuse_conflict_above: 0.1"))
+    result = run("build", policy, "--out", tmp_path / "gated", "--base", "/models/base")
+    assert result.exit_code == 1
+    assert set(seen) == {"core+physics", "core+sport"}
+    assert "the conflict is 0.34, the policy refuses above 0.1: physics loses 34 %" in result.stderr
+    assert not (tmp_path / "gated" / "blends.json").exists()
 
 
 def test_build_refuses_a_bad_policy(tmp_path: Path) -> None:
