@@ -45,9 +45,20 @@ def made(out: Path, todo: Sequence[Job], jobs: int | None) -> Iterator[tuple[str
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many cores this process may use: its affinity, and a container's share where `quota` says one.
+
+    The file holds microseconds of CPU per microseconds of time, or "max" (kernel.org, cgroup-v2, cpu.max).
+    """
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        count = os.cpu_count() or 1
+    try:
+        share, period = map(float, quota.read_text().split())
+    except (OSError, ValueError):
+        return count
+    return max(1, min(count, int(share / period)))
 
 
 def _attempt(out: Path, job: Job) -> Receipt | Exception:

@@ -19,6 +19,7 @@ from blends.compose import Composite
 from blends.manifest import FILE, Manifest, read_manifest
 from blends.spec import Spec
 from blends.verify import proved
+from blends.workers import cores
 from tests.blends.small import BASE, built_folders, spec, write_adapter
 
 WEIGHTS = "adapter_model.safetensors"
@@ -245,6 +246,15 @@ def test_a_tree_can_be_moved_as_a_whole(sources: Path, tmp_path: Path) -> None:
 
 def test_nothing_to_build_is_an_empty_manifest(sources: Path, out: Path) -> None:
     assert build([], out, sources).manifest == Manifest((), "../sources")
+
+
+@pytest.mark.parametrize(
+    ("said", "cores_of_it"),
+    [("150000 100000", 1), ("10000 100000", 1), ("9900000 100000", 99), ("max 100000", 99)],
+)
+def test_a_container_s_share_of_the_cores_is_the_limit(tmp_path: Path, said: str, cores_of_it: int) -> None:
+    (tmp_path / "cpu.max").write_text(said)
+    assert cores(tmp_path / "cpu.max") == min(cores_of_it, cores(tmp_path / "none"))
 
 
 # --- the gate
