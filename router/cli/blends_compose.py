@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from blends.adapter import AdapterRefused, trained_on
-from blends.folders import Receipt, make_folder
+from blends.folders import Receipt, make_folder, read_receipt
 from blends.manifest import Part
 from blends.method import Method
 from blends.sources import HUB, SourceRefused, resolve
@@ -23,7 +23,12 @@ from router.cli.policy import CODES
 
 @click.command(epilog=CODES)
 @click.argument("members", nargs=-1, required=True, metavar="ADAPTER=WEIGHT...")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new folder to write.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder to write; an earlier blend is replaced.",
+)
 @click.option("--base", help="The base model's id as engines serve it; what the adapters name when left out.")
 @click.option("--method", "method_text", default="exact", show_default=True, help="A lossy one only by name.")
 @click.option("--layers", type=click.IntRange(1), help="Layers of the base, for adapters trained on some of them.")
@@ -41,7 +46,7 @@ def command(
         method = Method.parse(method_text)
     except ValueError as fault:
         raise click.UsageError(f"--method: {fault}") from fault
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and read_receipt(out) is None)):
         raise click.UsageError(f"--out: {out} is there already; remove it or name a new folder")
     try:
         folders = [resolve(source, Path()) for source, _ in given]

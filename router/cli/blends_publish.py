@@ -46,7 +46,9 @@ _FORMATS: dict[str, Callable[[Launch], str]] = {
     "--out", type=_FOLDER, help="llamacpp: where the GGUF files go; DIR/gguf beside the blends otherwise."
 )
 @click.option(
-    "--base-gguf", type=click.Path(path_type=Path, dir_okay=False), help="llamacpp: the base model's file."
+    "--base-gguf",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="llamacpp: the base's file; the carried one otherwise.",
 )
 @click.option("--load", "url", metavar="URL", help="vllm, sglang: load over HTTP what the running engine lacks.")
 @click.option("--unload", is_flag=True, help="With --load: unload built blends that the manifest names no more.")

@@ -94,6 +94,18 @@ def test_compose_into_an_empty_folder_that_is_there(policy: Path, tmp_path: Path
     assert (tmp_path / "both" / "adapter_config.json").is_file()
 
 
+def test_compose_replaces_its_own_earlier_result_whole(policy: Path, tmp_path: Path) -> None:
+    place, out = policy.parent, tmp_path / "both"
+    good("compose", f"{place}/core=1", f"{place}/physics=1", "--out", out)
+    good("compose", f"{place}/core=1", f"{place}/physics=0.5", "--out", out)
+    members = [(read_adapter(place / "core"), 1.0), (read_adapter(place / "physics"), 0.5)]
+    assert proved(out, members) < 1e-6
+    before = (out / "adapter_model.safetensors").read_bytes()
+    assert run("compose", f"{place}/core=1", f"{place}/physics=0", "--out", out).exit_code == 1
+    assert (out / "adapter_model.safetensors").read_bytes() == before  # a refusal takes nothing away
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["both", "policies"]
+
+
 def test_compose_by_a_lossy_method_says_how_far_it_is_off(policy: Path, tmp_path: Path) -> None:
     place = policy.parent
     result = good(
