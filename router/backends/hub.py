@@ -21,9 +21,11 @@ from urllib.parse import urlsplit
 from router.backends.chat_events import ChatEvents
 from router.backends.chat_request import template_messages, tgi_parameters
 from router.backends.failures import failure, stream_failure
+from router.backends.holding import Published, holding, served_name
 from router.backends.timeouts import Deadline, Timeouts
-from router.core.errors import BackendBroken, BackendFailed, BackendUnreachable, BlendUnavailable
-from router.core.reply import Event, Inventory, Prompt
+from router.backends.token_logprobs import TOP, tgi_tokens
+from router.core.errors import BackendBroken, BackendFailed, BackendUnreachable
+from router.core.reply import Event, Inventory, Probe, Prompt, Token
 
 if TYPE_CHECKING:
     from huggingface_hub import AsyncInferenceClient
@@ -45,8 +47,9 @@ class _Lease:
 class HubBackend:
     """One endpoint. `name` is the backend's name in the policy, `base_url` the endpoint's root (no `/v1`).
 
-    `names` are the adapters it was launched with. `api_key` is the Hugging Face token to send; none is sent
-    without it. `recycle_after` is the number of streams after which a client is replaced.
+    `names` are the adapters it was launched with, `published` the blends that were built for it. `api_key` is the
+    Hugging Face token to send; none is sent without it. `recycle_after` is the number of streams after which a
+    client is replaced.
     Raises ValueError for an unusable URL, for no names, and for the names that mean the base model.
     """
 
@@ -56,6 +59,7 @@ class HubBackend:
         base_url: str,
         names: Sequence[str],
         *,
+        published: Published | None = None,
         api_key: str | None = None,
         timeouts: Timeouts | None = None,
         recycle_after: int = RECYCLE_AFTER,
@@ -69,7 +73,7 @@ class HubBackend:
             )
         self.name = name
         self._base_url = base_url.rstrip("/")
-        self._inventory = Inventory(names=frozenset(names))
+        self._inventory = holding(names, published)
         self._api_key = api_key
         self._timeouts = timeouts or Timeouts()
         self._recycle_after = recycle_after
@@ -96,11 +100,7 @@ class HubBackend:
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
         """Yield the answer of exactly `prompt.blend`. See the port for events and errors."""
-        served = self._inventory.served_name(prompt.blend)
-        if served is None:
-            raise BlendUnavailable(
-                f"{self.name} was not launched with the blend {prompt.blend.id} ({prompt.blend}); nothing was sent"
-            )
+        served = served_name(self.name, self._inventory, prompt.blend)
         events = ChatEvents(self.name)
         deadline = Deadline(self.name, self._timeouts)
         try:
@@ -134,6 +134,27 @@ class HubBackend:
             if events.finished:
                 return  # the answer is whole; only the token count is lost
             raise self._failed(wrong, began=deadline.began) from wrong
+
+    async def probe(self, probe: Probe) -> Sequence[Token]:
+        """Return the greedy continuation. See the port, and TgiBackend.probe for what cold means."""
+        adapter = None if probe.blend is None else served_name(self.name, self._inventory, probe.blend)
+        deadline = Deadline(self.name, self._timeouts)
+        try:
+            async with self._lent() as client, deadline.waiting():
+                answer = await client.text_generation(
+                    probe.text,
+                    details=True,
+                    adapter_id=adapter,
+                    max_new_tokens=probe.tokens,
+                    do_sample=False,
+                    decoder_input_details=probe.cold,
+                    top_n_tokens=TOP,
+                )
+        except TimeoutError as wrong:
+            raise deadline.missed() from wrong
+        except Exception as wrong:
+            raise self._failed(wrong, began=False) from wrong
+        return tgi_tokens(self.name, answer)
 
     async def aclose(self) -> None:
         """Close every client with its connections, and what still runs on them."""

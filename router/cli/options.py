@@ -21,9 +21,10 @@ _OPTIONS = [
         "--backend",
         multiple=True,
         metavar="NAME=ADDRESS",
-        help="Where a backend that the policy names is: embedded:[GGUF], tgi+http://HOST:PORT, hub:https://HOST "
-        "or litellm:PROVIDER/MODEL. May be repeated.",
+        help="Where a backend that the policy names is: embedded:[GGUF], tgi+http://HOST:PORT (or vllm+, sglang+, "
+        "llamacpp+http), hub:https://HOST or litellm:PROVIDER/MODEL. May be repeated.",
     ),
+    click.option("--blends", type=FILE, help="Serve what `agoge blends build` wrote into this folder."),
     click.option("--cache", default="memory:", show_default=True, help="memory:, redis://HOST:PORT/DB or none:"),
     click.option("--keys", type=FILE, help="A keys file: API key -> tenant and role."),
     click.option("--classifier", type=FILE, help="A trained artefact of your own, used as it is."),
@@ -44,6 +45,7 @@ def read_settings(
     *,
     policy: Path | None,
     backend: Sequence[str],
+    blends: Path | None,
     cache: str,
     keys: Path | None,
     classifier: Path | None,
@@ -67,6 +69,7 @@ def read_settings(
         exemplars=exemplars or shipped("policies", "exemplars"),
         encoder=encoder,
         data=data,
+        blends=blends,
         classifier=classifier,
         cache=cache,
         keys=keys,

@@ -3,10 +3,15 @@
     embedded:                          llama.cpp in this process, the carried base model, the policy's adapters
     embedded:/path/base.gguf           the same on another base model
     tgi+http://HOST:PORT               TGI; adapters as in ?names=a,b or the environment's LORA_ADAPTERS
+    vllm+http://HOST:PORT              vLLM, which is asked what it holds
+    sglang+http://HOST:PORT            SGLang, likewise
+    llamacpp+http://HOST:PORT          llama.cpp's server, likewise; ?files=a-HEX,b-HEX are the published files
     hub:https://ENDPOINT               an Inference Endpoint or remote TGI through huggingface_hub; likewise
     litellm:PROVIDER/MODEL             any other provider, as a stand-in: never for an isolated adapter
     litellm:PROVIDER/{blend}?names=..  a provider that holds the blends under their own names
 
+Those with http may say https, and name several replicas: `vllm+http://HOST:PORT,HOST:PORT`. With a manifest in
+force (`--blends`) TGI, hub, vLLM and SGLang are asked for what was built, by the names of its content.
 `?api_key_env=NAME` names the environment variable that holds the engine's key. `connect`, `first_token` and
 `between_tokens` are limits in seconds; `embedded:` takes the latter two. Opens nothing.
 """
@@ -22,20 +27,30 @@ from router.core.method import EXACT
 from router.core.policy import Policies
 from router.core.reachable import reachable_names
 from router.policy_callers import DEFAULT_TENANT
+from router.wiring.built import Pairs, published
 from router.wiring.embedded import content_of
 from router.wiring.settings import Settings
 
 LIMITS = ("connect", "first_token", "between_tokens")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "embedded": LIMITS[1:],
-    "tgi+http": ("names", "api_key_env", *LIMITS),
-    "tgi+https": ("names", "api_key_env", *LIMITS),
+    **{f"tgi+{scheme}": ("names", "api_key_env", *LIMITS) for scheme in ("http", "https")},
+    **{f"vllm+{scheme}": ("api_key_env", *LIMITS) for scheme in ("http", "https")},
+    **{f"sglang+{scheme}": ("api_key_env", *LIMITS) for scheme in ("http", "https")},
+    **{f"llamacpp+{scheme}": ("files", "api_key_env", *LIMITS) for scheme in ("http", "https")},
     "hub": ("names", "api_key_env", *LIMITS),
     "litellm": ("names", "api_key_env", "api_base", *LIMITS),
 }
 SUMMING = ("embedded:", "llamacpp+")
 """Engines that add adapters up per request: what they serve is the exact sum, whatever a policy calls it."""
-KINDS = "embedded:, tgi+http://, tgi+https://, hub:https://, litellm:PROVIDER/MODEL"
+PUBLISHED = ("tgi+", "vllm+", "sglang+", "hub:")
+"""Engines that serve one adapter per request: blends are built for them ahead."""
+LISTING = ("vllm+", "sglang+", "llamacpp+")
+"""Engines that tell themselves what they hold."""
+KINDS = (
+    "embedded:, tgi+http://, vllm+http://, sglang+http://, llamacpp+http:// (or https), hub:https://, "
+    "litellm:PROVIDER/MODEL"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +60,17 @@ class Address:
     name: str
     spec: str
     content: str = ""
+    published: Pairs | None = None
 
 
 def addresses(policies: Policies, settings: Settings) -> dict[str, Address]:
-    """Return the address of every backend that some profile names, by name. Raises PolicyInvalid."""
+    """Return the address of every backend that some profile names, by name.
+
+    Raises PolicyInvalid, and SettingsInvalid for a manifest that cannot be read.
+    """
     names = sorted({name for policy in policies.profiles.values() for name in policy.backends})
     problems, found = [], {}
+    built = published(settings)
     for name in names:
         spec = settings.backends.get(name, name)
         if ":" not in spec:
@@ -61,8 +81,10 @@ def addresses(policies: Policies, settings: Settings) -> dict[str, Address]:
         if spec.startswith("embedded:"):
             found[name] = Address(name, spec, content_of(name, policies, settings))
         else:
-            problems += _ambiguous(name, spec, policies, settings)
-            found[name] = Address(name, spec)
+            by_content = built if spec.startswith(PUBLISHED) else None
+            problems += _two_bases(name, spec, policies)
+            problems += _ambiguous(name, spec, policies, settings) if by_content is None else ()
+            found[name] = Address(name, spec, published=by_content)
     if problems:
         raise PolicyInvalid(problems)
     return found
@@ -88,15 +110,17 @@ def _ambiguous(name: str, spec: str, policies: Policies, settings: Settings) -> 
 
     A blend's id tells base, sources and weights apart; a bare name is served to whoever has it in the policy.
     """
-    try:
-        names = read_options(spec.partition("?")[2], OPTIONS["litellm"]).get("names", "")
-        held = set(read_names(names) if spec.startswith("litellm:") else served_names(names, settings))
-    except ValueError:
-        return  # `open_backend` says what is wrong with the address
+    held: set[str] | None = None  # an engine that lists its adapters may hold any of them
+    if not spec.startswith(LISTING):
+        try:
+            names = read_options(spec.partition("?")[2], OPTIONS["litellm"]).get("names", "")
+            held = set(read_names(names) if spec.startswith("litellm:") else served_names(names, settings))
+        except ValueError:
+            return  # `open_backend` says what is wrong with the address
     meant: dict[str, set[tuple[str, str]]] = {}
     for policy in policies.profiles.values():
         for adapter in policy.adapters if name in policy.backends else ():
-            if adapter.name in held and adapter.weight == 1.0:
+            if (held is None or adapter.name in held) and (adapter.weight == 1.0 or spec.startswith(SUMMING)):
                 meant.setdefault(adapter.name, set()).add((policy.base, adapter.source))
     for adapter_name, contents in sorted(meant.items()):
         if len(contents) > 1:
@@ -104,8 +128,18 @@ def _ambiguous(name: str, spec: str, policies: Policies, settings: Settings) -> 
                 f"adapters.{adapter_name}.from",
                 f"{shown(name)} holds one {adapter_name!r}, but two profiles take it from "
                 + " and ".join(sorted(f"{source!r} on {base!r}" for base, source in contents)),
-                "serve blends under their ids (`agoge policy blends`), or give the second one a name of its own",
+                "serve built blends (--blends), blends under their ids (`agoge policy blends`), or give the "
+                "second one a name of its own",
             )
+
+
+def _two_bases(name: str, spec: str, policies: Policies) -> Iterator[Problem]:
+    """Yield a second base model of an engine that adds adapters up by their names on the one base that it runs."""
+    bases = sorted({policy.base for policy in policies.profiles.values() if name in policy.backends})
+    if spec.startswith(SUMMING) and len(bases) > 1:
+        named = " and ".join(map(repr, bases))
+        right = "give the profiles of the second base a backend of their own"
+        yield Problem("base", f"{shown(name)} runs one base model, not {named}", right)
 
 
 def read_options(query: str, known: Sequence[str]) -> dict[str, str]:

@@ -5,31 +5,47 @@ Drivers are imported where their address is opened: nobody pays for a vendor the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import SplitResult, urlsplit
 
 from router.backends.timeouts import Timeouts
 from router.core.policy import Policies
 from router.ports import Backend
+from router.replicas import Replicas
 from router.wiring.addresses import KINDS, LIMITS, OPTIONS, Address, read_names, read_options, served_names, shown
 from router.wiring.embedded import open_embedded
 from router.wiring.settings import Settings, SettingsInvalid
 
+Make = Callable[[str, str], Backend]
+"""(name, root of the server) -> driver."""
+
 
 async def open_backend(address: Address, policies: Policies, settings: Settings) -> Backend:
-    """Open one backend. Raises PolicyInvalid or SettingsInvalid with what is missing and where to get it."""
+    """Open one backend; several replicas are one backend.
+
+    Raises PolicyInvalid or SettingsInvalid with what is missing and where to get it.
+    """
+    drivers = await open_drivers(address, policies, settings)
+    return next(iter(drivers.values())) if len(drivers) == 1 else Replicas(address.name, drivers)
+
+
+async def open_drivers(address: Address, policies: Policies, settings: Settings) -> dict[str, Backend]:
+    """Open the driver of every engine that stands behind the address, by its name: the backend's, or NAME#1, ...
+
+    Raises PolicyInvalid or SettingsInvalid with what is missing and where to get it.
+    """
     kind, _, rest = address.spec.partition(":")
     try:
         if kind == "embedded":
             base, _, query = rest.partition("?")
             timeouts = _timeouts(read_options(query, OPTIONS[kind]))
-            return await open_embedded(address.name, base, timeouts, policies, settings)
+            return {address.name: await open_embedded(address.name, base, timeouts, policies, settings)}
         return _open_remote(address, kind, rest, settings)
     except ValueError as error:
         raise SettingsInvalid(f"backend {shown(address.name)}: {error}") from None
 
 
-def _open_remote(address: Address, kind: str, rest: str, settings: Settings) -> Backend:
+def _open_remote(address: Address, kind: str, rest: str, settings: Settings) -> dict[str, Backend]:
     url = urlsplit(rest if kind == "hub" else address.spec)
     if "@" in url.netloc:
         raise ValueError("the address holds a password, and addresses are shown; write ?api_key_env=NAME instead")
@@ -41,23 +57,63 @@ def _open_remote(address: Address, kind: str, rest: str, settings: Settings) -> 
     if key_name and not key:
         raise ValueError(f"the environment variable {key_name} is not set")
     names, timeouts = options.pop("names", ""), _timeouts(options)
-    plain = url._replace(query="").geturl()
-    if kind in ("tgi+http", "tgi+https"):
-        from router.backends.tgi import TgiBackend
+    built = None if address.published is None else dict(address.published)
+    if kind == "litellm":
+        from router.backends.litellm import LitellmBackend
 
-        served = served_names(names, settings)
-        return TgiBackend(address.name, plain.removeprefix("tgi+"), served, api_key=key, timeouts=timeouts)
+        model, api_base = rest.partition("?")[0], options.get("api_base")
+        backend = LitellmBackend(
+            address.name, model, names=read_names(names), api_key=key, api_base=api_base, timeouts=timeouts
+        )
+        return {address.name: backend}
     if kind == "hub":
         from router.backends.hub import HubBackend
 
-        return HubBackend(address.name, plain, served_names(names, settings), api_key=key, timeouts=timeouts)
-    from router.backends.litellm import LitellmBackend
+        plain, served = url._replace(query="").geturl(), served_names(names, settings)
+        hub = HubBackend(address.name, plain, served, published=built, api_key=key, timeouts=timeouts)
+        return {address.name: hub}
+    make = _maker(kind.partition("+")[0], names, options.get("files", ""), built, key, timeouts, settings)
+    roots = _roots(url)
+    drivers = [address.name] if len(roots) == 1 else [f"{address.name}#{n}" for n in range(1, len(roots) + 1)]
+    return {name: make(name, root) for name, root in zip(drivers, roots, strict=True)}
 
-    model, _, _ = rest.partition("?")
-    api_base = options.get("api_base")
-    return LitellmBackend(
-        address.name, model, names=read_names(names), api_key=key, api_base=api_base, timeouts=timeouts
-    )
+
+def _maker(
+    engine: str,
+    names: str,
+    files: str,
+    built: Mapping[str, str] | None,
+    key: str | None,
+    timeouts: Timeouts,
+    settings: Settings,
+) -> Make:
+    """Return what makes a driver of this engine: one server of its own, or one of several replicas."""
+    if engine == "tgi":
+        from router.backends.tgi import TgiBackend
+
+        served = served_names(names, settings)
+        return lambda name, root: TgiBackend(name, root, served, published=built, api_key=key, timeouts=timeouts)
+    if engine == "vllm":
+        from router.backends.vllm import VllmBackend
+
+        return lambda name, root: VllmBackend(name, root, published=built, api_key=key, timeouts=timeouts)
+    if engine == "sglang":
+        from router.backends.sglang import SglangBackend
+
+        return lambda name, root: SglangBackend(name, root, published=built, api_key=key, timeouts=timeouts)
+    from router.backends.llamacpp import LlamaCppBackend, published_files
+
+    expected = published_files(read_names(files)) if files else None
+    return lambda name, root: LlamaCppBackend(name, root, expected=expected, api_key=key, timeouts=timeouts)
+
+
+def _roots(url: SplitResult) -> Sequence[str]:
+    """Return the root of every server in the address. Raises ValueError for a host that is empty or twice."""
+    hosts = url.netloc.split(",")
+    if len(hosts) > 1 and (not all(hosts) or len({*hosts}) != len(hosts)):
+        raise ValueError(f"the hosts {url.netloc!r} name a replica twice, or none; write HOST:PORT,HOST:PORT")
+    scheme = url.scheme.partition("+")[2]
+    return [url._replace(scheme=scheme, netloc=host, query="").geturl() for host in hosts]
 
 
 def _timeouts(options: Mapping[str, str]) -> Timeouts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from router.ports import Backend, Scorer
 from router.service import Router, State
 from router.wiring.addresses import Address, addresses
 from router.wiring.backends import open_backend
+from router.wiring.built import watched
 from router.wiring.settings import Settings
 
 DRAIN_SECONDS = 300.0  # how long the streams of a retired engine may go on
@@ -66,7 +67,9 @@ class Loader:
 
         Raises PolicyInvalid or SettingsInvalid, and then leaves nothing open that was not open before.
         """
-        self.stamp = await asyncio.to_thread(stamp, self._settings.policy)  # before reading: later changes differ
+        self.stamp = await asyncio.to_thread(
+            stamp, watched(self._settings)
+        )  # before reading: later changes differ
         rules = await load_rules(self._settings, self._scorer, self._lemmatizer)
         wanted = await asyncio.to_thread(addresses, rules.policies, self._settings)
         opened: dict[Address, Backend] = {}
@@ -85,7 +88,7 @@ class Loader:
 
 
 class PolicyWatch:
-    """Looks at the policy file, and swaps the router's state when a changed file turns out to be good.
+    """Looks at the policy and the manifest of built blends; swaps the router's state when a changed file is good.
 
     `trouble` says why the file on disk is not in force, None while it is.
     """
@@ -103,7 +106,7 @@ class PolicyWatch:
         """Look for ever, every `reload_seconds`."""
         while True:
             await asyncio.sleep(self._settings.reload_seconds)
-            if await asyncio.to_thread(stamp, self._settings.policy) != self._loader.stamp:
+            if await asyncio.to_thread(stamp, watched(self._settings)) != self._loader.stamp:
                 await self.reload()
 
     async def reload(self) -> None:
@@ -148,10 +151,14 @@ class PolicyWatch:
         self._router.record(PolicyReloaded(self._router.state.policies.revision, trouble))
 
 
-def stamp(file: Path) -> object:
-    """Return what changes whenever the file is touched, replaced or rewritten, be it within one clock tick."""
-    try:
-        stat = file.stat()
-        return stat.st_mtime_ns, stat.st_ino, hashlib.sha256(file.read_bytes()).digest()
-    except OSError as error:
-        return type(error), error.errno
+def stamp(files: Iterable[Path]) -> object:
+    """Return what changes whenever a file is touched, replaced or rewritten, be it within one clock tick."""
+
+    def one(file: Path) -> object:
+        try:
+            stat = file.stat()
+            return stat.st_mtime_ns, stat.st_ino, hashlib.sha256(file.read_bytes()).digest()
+        except OSError as error:
+            return type(error), error.errno
+
+    return tuple(map(one, files))

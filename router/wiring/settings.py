@@ -32,7 +32,11 @@ def shipped(*parts: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is not policy. `backends` gives the policy's backend names their addresses."""
+    """Everything that is not policy. `backends` gives the policy's backend names their addresses.
+
+    `blends` is the folder that `agoge blends build` wrote; given, engines that serve one adapter per request are
+    asked for what was built there and for nothing else.
+    """
 
     policy: Path = field(default_factory=lambda: shipped("policies", "default.yaml"))
     exemplars: Path = field(default_factory=lambda: shipped("policies", "exemplars"))
@@ -41,6 +45,7 @@ class Settings:
     classifier: Path | None = None
     cache: str = "memory:"
     keys: Path | None = None
+    blends: Path | None = None
     backends: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     reload_seconds: float = 1.0

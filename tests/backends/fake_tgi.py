@@ -97,6 +97,8 @@ class FakeTgi:
         """Start on a free loopback port."""
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/generate", self._generate)
+        app.router.add_post("/", self._generate)
         app.router.add_get("/health", self._health)
         app.router.add_get("/info", self._info)
         app.router.add_get("/v1/models", self._models)
@@ -127,6 +129,33 @@ class FakeTgi:
     async def _models(self, _: web.Request) -> web.Response:
         model = {"id": self.base, "object": "model", "created": 0, "owned_by": self.base}
         return web.json_response({"object": "list", "data": [model]})  # adapters are never listed
+
+    async def _generate(self, request: web.Request) -> web.Response:
+        """Continue a text, with details. Each speaker has its own, everybody else is the base."""
+        seen = Seen(
+            request.path, {name.lower(): value for name, value in request.headers.items()}, await request.json()
+        )
+        self.seen.append(seen)
+        if self.fault in STATUS_FAULTS:
+            status, kind, text = STATUS_FAULTS[self.fault]
+            return web.Response(status=status, content_type=kind, text=text)
+        asked = seen.body["parameters"]
+        adapter = asked.get("adapter_id")
+        who = adapter if adapter in self.names else "BASE"
+        places: list[list[dict[str, Any]]] = [
+            [{"id": n, "text": f" {who}{place}.{n}", "logprob": -0.5 - n, "special": False} for n in range(5)]
+            for place in range(asked["max_new_tokens"])
+        ]
+        details = {
+            "finish_reason": "length",
+            "generated_tokens": len(places),
+            "seed": None,
+            "prefill": [],  # empty since 3.0 without --enable-prefill-logprobs, also when it was asked for
+            "tokens": [place[0] for place in places],
+            "top_tokens": [place[: asked.get("top_n_tokens", 0)] for place in places],
+        }
+        answer = {"generated_text": "".join(place[0]["text"] for place in places), "details": details}
+        return web.json_response([answer] if request.path == "/" else answer)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":
