@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,7 +32,7 @@ from router.core.errors import (
 from router.core.reply import Event
 
 Body = Mapping[str, Any]
-Connected = Callable[[object], Awaitable[None]]
+Connected = Callable[[object], Coroutine[Any, Any, None]]
 CHAT = "/v1/chat/completions"
 
 _DRAIN = 0.5  # seconds to wait for the end of the body after [DONE], so that the connection can be used again
@@ -57,10 +57,11 @@ class HttpEngine:
     """The HTTP side of one engine. `name` is the backend's name in the policy, `base_url` the server's root.
 
     `api_key` is sent as a bearer token. `unheld` is what the engine says when it does not hold the adapter that
-    it was asked for: a 400 or 404 with such words becomes BlendUnavailable. `connected(held)` is awaited on every
-    new connection that a call with `held` makes, before anything is sent on it; what it raises goes to the caller,
-    but after Changed the call is rendered again. The session opens on first use, in the loop that uses it.
-    Raises ValueError for an unusable URL.
+    it was asked for: a 400 or 404 with such words becomes BlendUnavailable. Connections are used again unless
+    `keeps_connections` is off. `connected(held)` runs beside every call that comes with `held` and made a new
+    connection: it starts when the connection is made, and nothing of the answer is heard before it has agreed.
+    What it raises goes to the caller, but after Changed the call is rendered again. The session opens on first
+    use, in the loop that uses it. Raises ValueError for an unusable URL.
     """
 
     def __init__(
@@ -71,34 +72,36 @@ class HttpEngine:
         api_key: str | None = None,
         timeouts: Timeouts | None = None,
         unheld: re.Pattern[str] | None = None,
+        keeps_connections: bool = True,
         connected: Connected | None = None,
     ) -> None:
         self.name = name
         self.timeouts = timeouts or Timeouts()
         self._base_url = _root(base_url)
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        if not keeps_connections:
+            self._headers["Connection"] = "close"
         self._unheld = unheld
         self._connected = connected
         self._session: aiohttp.ClientSession | None = None
 
-    async def look(self, path: str, *, fresh: bool = False) -> tuple[int, bytes]:
-        """GET `path` within the connect limit: status and body. `fresh` leaves no connection for the next call.
+    async def look(self, path: str) -> tuple[int, bytes]:
+        """GET `path` within the connect limit: status and body.
 
         Raises BackendUnreachable, and BackendBroken for an endless body.
         """
-        headers = {"Connection": "close"} if fresh else None
         try:
             async with (
                 asyncio.timeout(self.timeouts.connect),
-                self._client().get(self._base_url + path, allow_redirects=False, headers=headers) as response,
+                self._client().get(self._base_url + path, allow_redirects=False) as response,
             ):
                 return response.status, await self._whole(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as wrong:
             raise self._unreachable(wrong) from wrong
 
-    async def read(self, path: str, *, fresh: bool = False) -> Any:
+    async def read(self, path: str) -> Any:
         """GET `path` and parse it. Raises BackendUnreachable, and BackendFailed for what is not 200 and JSON."""
-        status, body = await self.look(path, fresh=fresh)
+        status, body = await self.look(path)
         if status != 200:
             raise answered(self.name, status, body.decode("utf-8", "replace"))
         return self._parsed(path, body)
@@ -200,21 +203,30 @@ class HttpEngine:
         self, path: str, body: Body, request_id: str, deadline: Deadline, held: object
     ) -> aiohttp.ClientResponse:
         """POST `body` and return the answer as it begins, whatever its status. The caller closes it."""
+        check = _Check(held)
         try:
             async with deadline.waiting():
-                return await self._client().post(
+                response = await self._client().post(
                     self._base_url + path,
                     json=body,
                     headers={"X-Request-Id": request_id} if request_id else None,
                     allow_redirects=False,
-                    trace_request_ctx=held,
+                    trace_request_ctx=check,
                 )
+                try:
+                    await check.agreed()
+                except BaseException:
+                    response.close()
+                    raise
+                return response
         except aiohttp.ConnectionTimeoutError as wrong:
             raise late(self.name, "connect", self.timeouts.connect) from wrong
         except TimeoutError as wrong:
             raise deadline.missed() from wrong
         except (aiohttp.ClientError, OSError) as wrong:
             raise self._unreachable(wrong) from wrong
+        finally:
+            check.end()
 
     async def _error_body(self, response: aiohttp.ClientResponse, deadline: Deadline) -> str:
         try:
@@ -272,10 +284,31 @@ class HttpEngine:
         return BackendUnreachable(f"{self.name}: the engine does not answer ({reason})", backend=self.name)
 
 
+class _Check:
+    """What runs beside one call on a new connection; nothing where none was made, or nothing is to be checked."""
+
+    def __init__(self, held: object) -> None:
+        self._held = held
+        self._running: asyncio.Task[None] | None = None
+
+    def begin(self, connected: Connected) -> None:
+        if self._held is not None:
+            self._running = asyncio.create_task(connected(self._held))
+
+    async def agreed(self) -> None:
+        if self._running is not None:
+            await self._running
+
+    def end(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            self._running.add_done_callback(lambda task: task.cancelled() or task.exception())  # it was heard of
+
+
 def _on_connection(connected: Connected) -> aiohttp.TraceConfig:
     async def made(session: object, context: Any, params: object) -> None:
-        if context.trace_request_ctx is not None:
-            await connected(context.trace_request_ctx)
+        if isinstance(context.trace_request_ctx, _Check):
+            context.trace_request_ctx.begin(connected)
 
     trace = aiohttp.TraceConfig()
     trace.on_connection_create_end.append(made)

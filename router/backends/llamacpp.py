@@ -3,9 +3,10 @@
 An adapter is a number there, its place on the command line. Everything that could make a number mean another
 speaker is closed here: names become numbers only by the file names that the server itself tells, every request
 names every number (an unwanted one with 0.0, since one that is left out gets its default scale), and the table is
-read again on every new connection before a request travels on it: a server that was restarted with its files in
-another order is never asked with the old numbers. That needs the server itself at the address, not a balancer.
-Files are published as `<adapter>-<hex of its content>.gguf`.
+read again beside every request: of a server that was restarted with its files in another order nothing is heard
+until it was asked with its own numbers. That needs the server itself at the address, not a balancer. Files are
+published as `<adapter>-<hex of its content>.gguf`. Every request has a connection of its own, because llama.cpp
+promises to keep one after a streamed answer and then closes it: the next request would be lost with it.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class LlamaCppBackend:
         self._expected = expected
         self._table: _Table | None = None
         self._engine = HttpEngine(
-            name, base_url, api_key=api_key, timeouts=timeouts, connected=self._check_connection
+            name, base_url, api_key=api_key, timeouts=timeouts, keeps_connections=False, connected=self._check
         )
 
     async def inventory(self) -> Inventory:
@@ -100,15 +101,14 @@ class LlamaCppBackend:
         """Close the connections."""
         await self._engine.aclose()
 
-    async def _check_connection(self, rendered_for: object) -> None:
+    async def _check(self, rendered_for: object) -> None:
         table = await self._read_table()
         if table != rendered_for:
             self._table = table
             raise Changed
 
     async def _read_table(self) -> _Table:
-        # On a connection of its own: one that comes back into the pool would carry requests unchecked.
-        listed = await self._engine.read("/lora-adapters", fresh=True)
+        listed = await self._engine.read("/lora-adapters")
         try:
             files = {PureWindowsPath(each["path"]).stem: int(each["id"]) for each in listed}
             if len(files) != len(listed):
