@@ -14,7 +14,7 @@ from router.cli.options import read_settings
 
 PLAIN: dict[str, Any] = {
     "policy": None, "backend": (), "cache": "memory:", "keys": None, "classifier": None, "exemplars": None,
-    "encoder": "use", "data": Path(".agoge"),
+    "encoder": "use", "data": Path(".agoge"), "blends": None,
 }  # fmt: skip
 
 
@@ -48,3 +48,8 @@ def test_without_options_the_shipped_policy_and_exemplars_are_used() -> None:
     settings = read_settings(**PLAIN)
     assert settings.policy.is_file()
     assert settings.exemplars.is_dir()
+
+
+def test_built_blends_are_in_force_only_where_they_are_named() -> None:
+    assert read_settings(**PLAIN).blends is None
+    assert read_settings(**PLAIN | {"blends": Path("built")}).blends == Path("built")

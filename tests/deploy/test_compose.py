@@ -151,7 +151,7 @@ async def test_the_router_opens_tgi_with_the_inventory_of_adapters_env() -> None
     assert isinstance(backend, TgiBackend)
     for blend in reachable(policies.profiles["default", None]):
         assert backend._inventory.serves(blend)
-    assert backend._headers == {"Authorization": f"Bearer {SECRETS['TGI_API_KEY']}"}
+    assert backend._engine._headers == {"Authorization": f"Bearer {SECRETS['TGI_API_KEY']}"}
     await backend.aclose()
 
 
