@@ -106,6 +106,15 @@ def test_tgi_is_launched_so_that_adapters_act_and_stay_apart() -> None:
     assert tgi["image"].endswith(":3.3.7")  # the version whose sources docs/backends.md was read from
 
 
+def test_router_and_tgi_read_the_blends_from_one_folder_under_one_path() -> None:
+    """`publish --root /adapters` writes TGI's paths; the router finds blends.json there, and writes nothing."""
+    mount = "./deploy/tgi/adapters:/adapters:ro"
+    assert mount in SERVICES["tgi"]["volumes"]
+    assert SERVICES["router"]["volumes"] == ["./policies:/policies:ro", mount]
+    assert "--blends=/adapters" in SERVICES["router"]["command"]
+    assert SERVICES["router-embedded"]["volumes"] == ["./policies:/policies:ro"]
+
+
 def test_only_the_router_is_reachable_and_only_from_this_machine() -> None:
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"router", "router-embedded"}
     for name in ("router", "router-embedded"):
@@ -122,6 +131,7 @@ def settings_of(name: str) -> Settings:
     assert given["port"] == 8080
     pairs = dict(text.split("=", 1) for text in given["backend"])
     policy = given["policy"] or Path("/policies/default.yaml")
+    assert given["blends"] == (Path("/adapters") if name == "router" else None)
     mounted = ROOT / "policies" / policy.relative_to("/policies")
     return Settings(policy=mounted, cache=given["cache"], backends=pairs, environment=service["environment"])
 
