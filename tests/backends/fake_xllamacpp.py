@@ -48,6 +48,10 @@ class FakeServer:
                 self.given_up += 1
                 return
 
+    def handle_completions(self, request: Mapping[str, Any], callback: Callable[[Chunk], bool]) -> None:
+        """Another route of the same engine: the script, the gate and the record are the same."""
+        self.handle_chat_completions(request, callback)
+
 
 class FakeModule(ModuleType):
     """`sys.modules["xllamacpp"] = FakeModule()`; `server` is the last one made."""

@@ -25,7 +25,7 @@ from router.core.errors import (
     BackendUnreachable,
     BlendUnavailable,
 )
-from router.core.reply import Delta, Event, Finish, Prompt, Usage
+from router.core.reply import Delta, Event, Finish, Probe, Prompt, Token, Usage
 from tests.backends.fake_xllamacpp import FINISH, ROLE, USAGE, FakeModule, FakeServer, Step, piece
 
 NAMES = ("physics", "core", "academic")
@@ -372,6 +372,54 @@ async def test_cancelled_callers_leave_no_trace(files: dict[str, Path], fake: Fa
         assert len(fake.server.requests) == 1
     fake.server.gate.set()
     assert len(await collect(backend)) == 3
+    await backend.aclose()
+
+
+TOKEN = {"token": "Hi", "logprob": -0.5, "top_logprobs": [{"token": "Hi", "logprob": -0.5}]}
+WHOLE: Mapping[str, Any] = {"choices": [{"text": "Hi", "logprobs": {"content": [TOKEN, TOKEN]}}]}
+
+
+@pytest.mark.parametrize(
+    ("blend", "scales"), [(None, [0.0, 0.0, 0.0]), (prompt({"core": 1.0, "physics": 0.8}).blend, [0.0, 1.0, 0.8])]
+)
+async def test_a_probe_names_every_adapter_too(
+    backend: EmbeddedBackend, fake: FakeModule, blend: Blend | None, scales: list[float]
+) -> None:
+    fake.server.script = [WHOLE]
+    tokens = await backend.probe(Probe("Once", 2, blend, cold=True))
+    assert tokens == (Token("Hi", -0.5, {"Hi": -0.5}),) * 2
+    assert fake.server.requests == [
+        {
+            "prompt": "Once",
+            "temperature": 0,
+            "lora": [{"id": number, "scale": scale} for number, scale in enumerate(scales)],
+            "cache_prompt": False,
+            "stream": False,
+            "max_tokens": 2,
+            "logprobs": 5,
+        }
+    ]
+
+
+async def test_a_probe_that_cannot_be_answered(backend: EmbeddedBackend, fake: FakeModule) -> None:
+    with pytest.raises(BlendUnavailable, match="does not hold sport"):
+        await backend.probe(Probe("Once", blend=prompt({"sport": 1.0}).blend))
+    assert fake.server.requests == []
+    for script, kind in (([], BackendBroken), ([ROLE], BackendBroken), ([ValueError("too long")], BackendRefused)):
+        fake.server.script = script
+        with pytest.raises(kind):
+            await backend.probe(Probe("Once"))
+    fake.server.script = [WHOLE]  # and the slots are free
+    await asyncio.gather(*(backend.probe(Probe("Once")) for _ in range(5)))
+
+
+async def test_a_probe_waits_no_longer_than_a_first_token(files: dict[str, Path], fake: FakeModule) -> None:
+    backend = backend_of(files, timeouts=Timeouts(first_token=0.2, between_tokens=60))
+    await backend.start()
+    fake.server.gate.clear()
+    with pytest.raises(BackendTimeout):
+        await backend.probe(Probe("Once"))
+    fake.server.gate.set()
     await backend.aclose()
 
 
