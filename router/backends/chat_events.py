@@ -65,14 +65,14 @@ class ChatEvents:
     """Reads one answer. Feed it bytes, take events; `close` says whether the answer was whole.
 
     Events come as the port promises: deltas, one Finish, then Usage if the engine counted tokens. `done` is set
-    by `[DONE]`, `finished` by the finish reason. `backend` is the engine's name for error messages. `speaker` is
-    the `model` that the first chunk must name, for engines that tell truly who answers: nobody else is heard.
+    by `[DONE]`, `finished` by the finish reason. `backend` is the engine's name for error messages. `speaker`,
+    where it is set, is the `model` that the first chunk must name: for engines that tell truly who answers.
     Raises from `feed` and `close`: BackendOverloaded, BackendRefused or BackendBroken for an error event,
     BackendBroken for what cannot be read and for an answer that broke off, BackendUnreachable for an empty stream.
     """
 
-    def __init__(self, backend: str, speaker: str | None = None) -> None:
-        self._speaker = speaker
+    def __init__(self, backend: str) -> None:
+        self.speaker: str | None = None
         self.done = False
         self.finished = False
         self._backend = backend
@@ -94,13 +94,13 @@ class ChatEvents:
         self._began = True
         if chunk.get("error") is not None:
             raise stream_failure(self._backend, chunk["error"], chunk.get("error_type"))
-        if self._speaker is not None:
-            if chunk.get("model") != self._speaker:
+        if self.speaker is not None:
+            if chunk.get("model") != self.speaker:
                 raise BackendBroken(
-                    f"{self._backend}: {chunk.get('model')!r} answers, not {self._speaker!r} who was asked",
+                    f"{self._backend}: {chunk.get('model')!r} answers, not {self.speaker!r} who was asked",
                     backend=self._backend,
                 )
-            self._speaker = None
+            self.speaker = None
         try:
             self._usage = _usage(chunk.get("usage")) or self._usage
             return [event for choice in chunk.get("choices") or () for event in self._choice(choice)]

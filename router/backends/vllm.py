@@ -74,8 +74,8 @@ class VllmBackend:
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
         """Yield the answer of exactly `prompt.blend`. See the port for events and errors."""
-        speaker = self._inventory.served_name(prompt.blend)
-        return self._engine.stream(partial(self._chat, prompt), prompt.request_id, ChatEvents(self.name, speaker))
+        events = ChatEvents(self.name)
+        return self._engine.stream(partial(self._chat, prompt, events), prompt.request_id, events)
 
     async def probe(self, probe: Probe) -> Sequence[Token]:
         """Return the greedy continuation. See the port.
@@ -136,8 +136,8 @@ class VllmBackend:
             )
         raise answered(self.name, status, body.decode("utf-8", "replace"))
 
-    def _chat(self, prompt: Prompt) -> Call:
-        served = served_name(self.name, self._inventory, prompt.blend)
+    def _chat(self, prompt: Prompt, events: ChatEvents) -> Call:
+        served = events.speaker = served_name(self.name, self._inventory, prompt.blend)
         return Call(
             {
                 **openai_parameters(prompt.parameters),

@@ -172,3 +172,16 @@ def test_an_endless_event_is_cut_off() -> None:
 
 def test_nothing_after_done_is_read() -> None:
     assert read(chunk("x", "stop") + DONE + chunk("ghost")) == [Delta("x"), Finish("stop")]
+
+
+def test_only_the_expected_speaker_is_heard_and_only_the_first_chunk_is_asked() -> None:
+    chunk = {"model": "core", "choices": [{"delta": {"content": "a"}}]}
+    events = ChatEvents("primary")
+    events.speaker = "core"
+    assert events.take(chunk) == [Delta("a")]
+    assert events.take({**chunk, "model": "another"}) == [Delta("a")], "an engine does not change within an answer"
+    for other in ({**chunk, "model": "base"}, {"choices": chunk["choices"]}):
+        events = ChatEvents("primary")
+        events.speaker = "core"
+        with pytest.raises(BackendBroken, match="not 'core' who was asked"):
+            events.take(other)
