@@ -1,4 +1,4 @@
-"""How one demo adapter is to be trained: hyperparameters and text. Knows files; knows no torch and no engine."""
+"""How one adapter is to be trained: hyperparameters and text. Knows files; knows no torch and no engine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from blends.base import BASE_ID
+
 RECIPE = "recipe.toml"
 TEXTS, HELDOUT = "texts.jsonl", "heldout.jsonl"
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_OPTIONAL = {"systems", "core", "core_weight", "weight", "base", "markers"}
 
 
 class RecipeInvalid(ValueError):
@@ -33,7 +36,9 @@ class Recipe:
     """Hyperparameters of one adapter.
 
     `core` names the adapter that is frozen and active in every second step. `systems` are the system prompts that
-    rows are trained under, by turns at random; an empty one means none.
+    rows are trained under, by turns at random; an empty one means none. `base` is what the policy calls the
+    base model: a hub id, or a folder relative to the recipe; None is the carried one. `markers` are phrases that
+    an answer in this voice holds: `agoge adapter check` counts them, training does not know them.
     """
 
     seed: int
@@ -49,6 +54,32 @@ class Recipe:
     core: str | None = None
     core_weight: float = 1.0
     weight: float = 1.0
+    base: str | None = None
+    markers: tuple[str, ...] = ()
+
+    @property
+    def base_id(self) -> str:
+        """What `adapter_config.json` names as the base."""
+        return self.base or BASE_ID
+
+
+def base_of(folder: Path, override: str | None = None) -> str | None:
+    """Return where the base of the recipe in `folder` lies: a folder, a hub id, or None for the carried one.
+
+    `override` says where it lies on this machine; the recipe must then say what it is, since the adapter carries
+    that name and the policy has to agree. Raises RecipeInvalid.
+    """
+    named = read_recipe(folder).base
+    if override is not None:
+        if named is None:
+            raise RecipeInvalid(
+                f"{folder / RECIPE}: a base was given, but the recipe does not say which one it is; write "
+                f'base = "owner/name", the same as in the policy'
+            )
+        return override
+    if named is None or named == BASE_ID:
+        return None
+    return str(folder / named) if (folder / named).is_dir() else named
 
 
 def list_recipes(root: Path) -> list[str]:
@@ -70,10 +101,10 @@ def read_recipe(folder: Path) -> Recipe:
         raise RecipeInvalid(f"{path}: {error}; expected TOML, one `name = value` a line") from error
     known = {field.name for field in fields(Recipe)}
     unknown = sorted(set(raw) - known)
-    missing = sorted(known - set(raw) - {"systems", "core", "core_weight", "weight"})
+    missing = sorted(known - set(raw) - _OPTIONAL)
     if unknown or missing:
         raise RecipeInvalid(f"{path}: unknown keys {unknown}, missing keys {missing}")
-    for key in ("targets", "systems"):
+    for key in ("targets", "systems", "markers"):
         if key in raw:
             raw[key] = tuple(raw[key])
     recipe = Recipe(**raw)
@@ -140,6 +171,8 @@ def _check(path: Path, recipe: Recipe) -> None:
     strange = sorted(set(recipe.targets) - set(TARGETS))
     if strange or not recipe.targets:
         faults.append(f"targets must be some of {', '.join(TARGETS)}; not {strange}")
+    if any(not isinstance(marker, str) or not marker.strip() for marker in recipe.markers):
+        faults.append(f"markers must be phrases, they are {list(recipe.markers)}")
     if not 0 < recipe.learning_rate < 1:
         faults.append(f"learning_rate must lie in (0, 1), it is {recipe.learning_rate}")
     if faults:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from blends.base import BASE_ID
 from blends.language import Example, Speaker, answer_losses, encode
 from blends.recipe import Recipe, Row, read_recipe, read_rows
 
@@ -148,7 +147,7 @@ def _save(speaker: Any, name: str, recipe: Recipe, out: Path) -> None:
         loaded = load_file(written / WEIGHTS)
         tensors = {key: value.to(torch.float16).contiguous() for key, value in loaded.items()}
         settings = json.loads((written / CONFIG).read_text("utf-8"))
-        settings.update(base_model_name_or_path=BASE_ID, revision=None, inference_mode=True)
+        settings.update(base_model_name_or_path=recipe.base_id, revision=None, inference_mode=True)
         settings["target_modules"] = sorted(recipe.targets)  # a set in peft: its order differs from run to run
         save_file(tensors, str(written / "half.safetensors"), metadata={"format": "pt"})
         (written / CONFIG).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")

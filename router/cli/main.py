@@ -19,7 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "policy": ("router.cli.policy", "Check, show, test and compare policies; list the blends they reach."),
     "classifier": ("router.cli.classifier", "Train, evaluate and show the classifier."),
     "blends": ("router.cli.blends", "Compose, build, verify and publish blends of adapters."),
-    "adapter": ("router.cli.adapter", "Train the small demo LoRA adapters."),
+    "adapter": ("router.cli.adapter", "Start, train and check LoRA adapters."),
 }
 
 
