@@ -11,13 +11,14 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from router.backends.beside import Changed, Check, Connected, on_connection
 from router.backends.chat_events import ChatEvents
 from router.backends.failures import answered
 from router.backends.timeouts import Deadline, Timeouts, late
@@ -32,17 +33,12 @@ from router.core.errors import (
 from router.core.reply import Event
 
 Body = Mapping[str, Any]
-Connected = Callable[[object], Coroutine[Any, Any, None]]
 CHAT = "/v1/chat/completions"
 
 _DRAIN = 0.5  # seconds to wait for the end of the body after [DONE], so that the connection can be used again
 _LONGEST_ERROR = 64 * 1024  # bytes read of an error answer
 _LONGEST_ANSWER = 16 * 1024 * 1024  # bytes read of a whole answer; without a bound an engine could fill the memory
 _RENDERINGS = 3  # how often a request is rendered anew because the engine changed under it
-
-
-class Changed(Exception):
-    """The engine is not what a request was rendered for. Raised by `connected`; the request is rendered again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +180,7 @@ class HttpEngine:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
                 headers=self._headers,
                 cookie_jar=aiohttp.DummyCookieJar(),  # nothing of one caller's answer may reach the next request
-                trace_configs=[] if self._connected is None else [_on_connection(self._connected)],
+                trace_configs=[] if self._connected is None else [on_connection(self._connected)],
             )
         return self._session
 
@@ -203,7 +199,7 @@ class HttpEngine:
         self, path: str, body: Body, request_id: str, deadline: Deadline, held: object
     ) -> aiohttp.ClientResponse:
         """POST `body` and return the answer as it begins, whatever its status. The caller closes it."""
-        check = _Check(held)
+        check = Check(held)
         try:
             async with deadline.waiting():
                 response = await self._client().post(
@@ -282,37 +278,6 @@ class HttpEngine:
         errno = getattr(wrong, "errno", None)  # str(wrong) would show callers the engine's address
         reason = os.strerror(errno) if isinstance(errno, int) and errno > 0 else type(wrong).__name__
         return BackendUnreachable(f"{self.name}: the engine does not answer ({reason})", backend=self.name)
-
-
-class _Check:
-    """What runs beside one call on a new connection; nothing where none was made, or nothing is to be checked."""
-
-    def __init__(self, held: object) -> None:
-        self._held = held
-        self._running: asyncio.Task[None] | None = None
-
-    def begin(self, connected: Connected) -> None:
-        if self._held is not None:
-            self._running = asyncio.create_task(connected(self._held))
-
-    async def agreed(self) -> None:
-        if self._running is not None:
-            await self._running
-
-    def end(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
-            self._running.add_done_callback(lambda task: task.cancelled() or task.exception())  # it was heard of
-
-
-def _on_connection(connected: Connected) -> aiohttp.TraceConfig:
-    async def made(session: object, context: Any, params: object) -> None:
-        if isinstance(context.trace_request_ctx, _Check):
-            context.trace_request_ctx.begin(connected)
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(made)
-    return trace
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

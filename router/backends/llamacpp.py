@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import PureWindowsPath
 from typing import Any
 
+from router.backends.beside import Changed
 from router.backends.chat_events import ChatEvents
-from router.backends.http_engine import Call, Changed, HttpEngine
+from router.backends.http_engine import Call, HttpEngine
 from router.backends.llama_chat import llama_probe, llama_request
 from router.backends.timeouts import Timeouts
 from router.backends.token_logprobs import TOP, llama_tokens
