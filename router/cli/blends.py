@@ -13,6 +13,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "show": ("router.cli.blends_show", "List what was built."),
     "verify": ("router.cli.blends_verify", "Hash and prove what was built once more."),
     "conflicts": ("router.cli.blends_conflicts", "Measure how much adapters lose beside each other."),
+    "reference": ("router.cli.blends_reference", "Compute what PEFT says for each blend, for the canary."),
     "publish": ("router.cli.blends_publish", "Say how an engine is launched with the blends, or load them."),
     "canary": ("router.cli.blends_canary", "Ask live engines whether every blend really acts."),
     "merge": ("router.cli.blends_merge", "Merge one blend into a full model."),
