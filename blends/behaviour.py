@@ -69,8 +69,10 @@ class Kept:
 
     @property
     def lost(self) -> float:
-        """The share of its gain that it loses, at least 0; all of it where it had none."""
-        return 1.0 if self.kept is None else max(0.0, 1 - self.kept)
+        """The share of its gain that it loses, at least 0. Where it had none: nothing, or all if worse off."""
+        if self.kept is None:
+            return 0.0 if self.base_together - self.together >= self.base_alone - self.alone else 1.0
+        return max(0.0, 1 - self.kept)
 
 
 def read_texts(name: str, folder: Path) -> Texts:

@@ -176,7 +176,13 @@ def told(member: Kept) -> str:
         return (
             f"{beside} has nothing to keep: alone it does not better the base on its own held-out texts ({losses})"
         )
-    return f"{beside} keeps {member.kept:.0%} ({member.low:.0%} to {member.high:.0%}; {losses})"
+    low, high = share(member.low), share(member.high)
+    return f"{beside} keeps {share(member.kept)} ({low} to {high}; {losses})"
+
+
+def share(value: float) -> str:
+    """Return a share for a person. Beyond 200 % it says only that the gain alone is too small to divide by."""
+    return ">200%" if value > 2 else f"{value:.0%}"
 
 
 def _roles(members: Sequence[Kept]) -> tuple[Kept, Kept]:
@@ -196,7 +202,7 @@ def _loses(guest: Kept, host: str) -> str:
 def _keeps(voice: Kept) -> str:
     if voice.kept is None:
         return f"{voice.name} has nothing to keep: alone it gains nothing on its held-out texts"
-    return f"{voice.name}'s voice keeps {voice.kept:.0%}"
+    return f"{voice.name}'s voice keeps {share(voice.kept)}"
 
 
 def _worst(pair: Pair) -> float:

@@ -66,11 +66,11 @@ def _kept(axes: Any, pairs: Sequence[Pair], names: Sequence[str]) -> None:
         for member in pair.behaviour.members if pair.behaviour else ():
             share = 0.0 if member.kept is None else member.kept
             found[names.index(member.name), names.index(member.others[0])] = share
-    axes.imshow(np.clip(found, 0, 1), cmap="RdYlGn", vmin=0, vmax=1, aspect="auto")
+    axes.imshow(np.clip(found, 0, 1), cmap="RdYlGn", vmin=0, vmax=1, alpha=0.75, aspect="auto")
     for row in range(len(names)):
         for column in range(len(names)):
             share = found[row, column]
-            text = "" if row == column else "-" if np.isnan(share) else f"{share:.0%}"
+            text = "" if row == column else "-" if np.isnan(share) else ">200%" if share > 2 else f"{share:.0%}"
             axes.text(column, row, text, ha="center", va="center", fontsize=11)
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)

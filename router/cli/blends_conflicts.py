@@ -13,7 +13,7 @@ import click
 from blends.adapter import AdapterRefused
 from blends.base import BaseMissing
 from blends.behaviour import Kept
-from blends.conflicts import Meter, Pair, disagreements, pairs_of
+from blends.conflicts import Meter, Pair, disagreements, pairs_of, share
 from blends.language import BaseUnusable
 from blends.recipe import RecipeInvalid
 from blends.sources import SourceRefused
@@ -74,7 +74,18 @@ def _print(pairs: Sequence[Pair], policy: str) -> None:
     if not pairs:
         click.echo(f"{policy}: no blend has two members, so nothing can be in anybody's way")
         return
-    headings = ("pair", "keeps", "95 %", "conflict", "cosine", "overlap", "by chance", "norms")
+    headings = (
+        "pair",
+        "gain alone",
+        "together",
+        "keeps",
+        "95 %",
+        "conflict",
+        "cosine",
+        "overlap",
+        "by chance",
+        "norms",
+    )
     print_table(headings, [row for pair in pairs for row in _rows(pair)])
     for pair in pairs:
         click.echo(f"{pair.name}: {pair.verdict}")
@@ -97,14 +108,24 @@ def _rows(pair: Pair) -> list[tuple[str, ...]]:
         f"{geometry.norms[0]:.1f} {geometry.norms[1]:.1f}",
     )
     if pair.behaviour is None:
-        return [(pair.name, "-", "-", "-", *shape)]
+        return [(pair.name, "-", "-", "-", "-", "-", *shape)]
     worst = f"{pair.behaviour.worst:.2f}"
     rows: list[tuple[str, ...]] = []
     for index, member in enumerate(pair.behaviour.members):
-        share = "-" if member.kept is None else f"{member.kept:.0%}"
-        interval = "-" if member.kept is None else f"{member.low:.0%} to {member.high:.0%}"
+        kept = "-" if member.kept is None else share(member.kept)
+        interval = "-" if member.kept is None else f"{share(member.low)} to {share(member.high)}"
         label = f"{pair.name}: {member.name}"
-        rows.append((label, share, interval, *((worst, *shape) if index == 0 else ("",) * 5)))
+        alone, together = member.base_alone - member.alone, member.base_together - member.together
+        rows.append(
+            (
+                label,
+                f"{alone:.2f}",
+                f"{together:.2f}",
+                kept,
+                interval,
+                *((worst, *shape) if index == 0 else ("",) * 5),
+            )
+        )
     return rows
 
 
@@ -151,7 +172,7 @@ def _member(member: Kept) -> dict[str, Any]:
     return {
         "name": member.name,
         "beside": list(member.others),
-        **{name: None if member.kept is None else _round(share()) for name, share in shares.items()},
+        **{name: None if member.kept is None else _round(found()) for name, found in shares.items()},
         "loss": {
             "base_alone": _round(member.base_alone),
             "alone": _round(member.alone),

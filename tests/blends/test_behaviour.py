@@ -64,7 +64,9 @@ def test_an_adapter_that_gains_nothing_alone_has_nothing_to_keep() -> None:
     losses = Losses({(): [1, 2, 3, 4], ("clown",): [2, 2, 3, 4], ("clown", "core"): [1, 1, 1, 1]})
     found = kept(Texts("clown", ALONE), {"core": 1.0, "clown": 1.0}, losses)
     assert found.kept is None
-    assert found.lost == 1.0  # a gate must not let through what nobody could measure
+    assert found.lost == 0.0  # it is not worse off in company
+    worse = Losses({(): [1, 2, 3, 4], ("clown",): [2, 2, 3, 4], ("clown", "core"): [9, 9, 9, 9]})
+    assert kept(Texts("clown", ALONE), {"core": 1.0, "clown": 1.0}, worse).lost == 1.0
 
 
 def test_a_gain_in_company_is_no_negative_loss() -> None:

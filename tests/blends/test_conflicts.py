@@ -55,7 +55,8 @@ def test_the_figure_is_the_worst_members_loss() -> None:
     assert Conflict((VOICE, GUEST)).worst == pytest.approx(0.03)
     assert Conflict((VOICE, replace(GUEST, kept=0.4))).worst == pytest.approx(0.6)
     assert Conflict((VOICE, replace(GUEST, kept=1.4))).worst == pytest.approx(0.03)
-    assert Conflict((VOICE, replace(GUEST, kept=None))).worst == 1.0
+    assert Conflict((VOICE, replace(GUEST, kept=None, together=4.6))).worst == 1.0  # worse than the base
+    assert "keeps >200% (" in str(Conflict((VOICE, replace(GUEST, kept=24.0))))  # too small a gain to divide by
     said = str(Conflict((VOICE, GUEST)))
     assert "core beside physics keeps 97% (95% to 98%; loss alone 5.00 -> 1.00" in said
     assert "26 texts" in said
