@@ -16,6 +16,12 @@ TEXTS, HELDOUT = "texts.jsonl", "heldout.jsonl"
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _OPTIONAL = {"systems", "core", "core_weight", "weight", "base", "markers"}
 
+_NUMBER, _TEXT, _LIST = ((int, float), "a number"), (str, "a text"), (list, "a list of texts, in brackets")
+_KINDS: dict[str, tuple[Any, str]] = {
+    "learning_rate": _NUMBER, "core_weight": _NUMBER, "weight": _NUMBER, "precision": _TEXT, "core": _TEXT,
+    "base": _TEXT, "targets": _LIST, "systems": _LIST, "markers": _LIST,
+}  # fmt: skip
+
 
 class RecipeInvalid(ValueError):
     """A recipe or its text cannot be trained from; the message names the file and what would be right."""
@@ -104,6 +110,10 @@ def read_recipe(folder: Path) -> Recipe:
     missing = sorted(known - set(raw) - _OPTIONAL)
     if unknown or missing:
         raise RecipeInvalid(f"{path}: unknown keys {unknown}, missing keys {missing}")
+    for key, value in raw.items():
+        kind, word = _KINDS.get(key, (int, "a whole number"))
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise RecipeInvalid(f"{path}: {key} must be {word}, it is {value!r}")
     for key in ("targets", "systems", "markers"):
         if key in raw:
             raw[key] = tuple(raw[key])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blends.recipe import HELDOUT, RecipeInvalid, Row, list_recipes, read_recipe, read_rows
+from blends.recipe import HELDOUT, RecipeInvalid, Row, base_of, list_recipes, read_recipe, read_rows
 from tests.blends.conftest import ADAPTERS, NAMES
 
 MOTTO = {"en": "Endure and act.", "ru": "Терпи и действуй."}
@@ -136,6 +136,9 @@ RECIPE = (
         (RECIPE.replace("0.01", "2"), r"learning_rate must lie in \(0, 1\)"),
         (RECIPE.replace("float32", "float8"), "precision must be float32 or bfloat16"),
         ("- 1\n", "expected TOML"),
+        (RECIPE + 'markers = "Endure"\n', "markers must be a list of texts, in brackets, it is 'Endure'"),
+        (RECIPE.replace("steps = 2", 'steps = "2"'), "steps must be a whole number, it is '2'"),
+        (RECIPE + 'markers = [""]\n', "markers must be phrases"),
     ],
 )
 def test_bad_recipe_is_named(tmp_path: Path, recipe: str, fault: str) -> None:
@@ -165,3 +168,18 @@ def test_a_row_with_a_voice_that_the_recipe_does_not_train_is_refused(tmp_path: 
     (tmp_path / "texts.jsonl").write_text(json.dumps(row))
     with pytest.raises(RecipeInvalid, match="has 'with_core' but no core"):
         read_rows(tmp_path, composed=False)
+
+
+def test_base_of_a_recipe_is_the_carried_one_a_folder_beside_it_or_a_hub_id(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    assert base_of(tmp_path) is None
+    assert read_recipe(tmp_path).base_id == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    with pytest.raises(RecipeInvalid, match="does not say which one it is"):
+        base_of(tmp_path, "/models/qwen")
+    (tmp_path / "recipe.toml").write_text(RECIPE + 'base = "owner/model"\n')
+    assert base_of(tmp_path) == "owner/model"
+    assert base_of(tmp_path, "/models/qwen") == "/models/qwen"
+    (tmp_path / "owner" / "model").mkdir(parents=True)
+    assert base_of(tmp_path) == str(tmp_path / "owner" / "model")
+    (tmp_path / "recipe.toml").write_text(RECIPE + 'base = "HuggingFaceTB/SmolLM2-135M-Instruct"\n')
+    assert base_of(tmp_path) is None

@@ -152,3 +152,20 @@ def test_domain_without_its_core_is_refused(tmp_path: Path, base: tuple[Any, Any
     recipe = write_recipe(tmp_path / "sport", [row("how", "run", with_core="run go on")], 'core = "core"\n')
     with pytest.raises(CoreMissing, match="trained beside 'core'"):
         train(recipe, tmp_path / "out", base, core=tmp_path / "nowhere")
+
+
+def test_modules_of_the_mlp_learn_and_any_base_id_is_written(tmp_path: Path, base: tuple[Any, Any]) -> None:
+    recipe = write_recipe(tmp_path / "core", [row("how", "run fast")], 'base = "owner/model"\n')
+    text = (
+        (recipe / "recipe.toml")
+        .read_text()
+        .replace('["q_proj", "v_proj"]', '["o_proj", "gate_proj", "down_proj"]')
+    )
+    (recipe / "recipe.toml").write_text(text)
+    train(recipe, tmp_path / "out", base)
+    adapter = read_adapter(tmp_path / "out")
+    assert {(factors.block, factors.module) for factors in adapter.factors} == {
+        ("self_attn", "o_proj"), ("mlp", "gate_proj"), ("mlp", "down_proj"),
+    }  # fmt: skip
+    assert adapter.base == "owner/model"
+    assert all(np.abs(factors.b).max() > 0 for factors in adapter.factors)
