@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +17,8 @@ from router.cli.options import fail
 from router.cli.policy import CODES
 
 RECIPES = Path("policies/adapters")
+Progress = Callable[[int, int, float], None]
+"""Called after each step with (step, steps, loss)."""
 
 
 @click.command(
@@ -77,34 +82,57 @@ def _chosen(
 def _train(
     root: Path, names: list[str], out: Path, where: str | None, seed: int | None, steps: int | None
 ) -> None:  # fmt: skip
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
     from blends.language import load_base
     from blends.train import CoreMissing, train
 
     if absent := [package for package in ("torch", "transformers", "peft", "gguf") if find_spec(package) is None]:
         fail(ValueError(f"training needs {', '.join(absent)}: pip install -e '.[train]' in Agoge's folder"))
-    console = Console(stderr=True)
     bases: dict[tuple[str | None, str], Speaker] = {}  # loading takes 20 s: once per base, not once per adapter
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with _progress() as begin:
         for name in names:
             recipe = read_recipe(root / name)
-            task = bar.add_task(f"{name}: loading the base", total=steps or recipe.steps)
+            step = begin(name, steps or recipe.steps)
             key = base_of(root / name, where), recipe.precision
             if key not in bases:
                 bases[key] = load_base(*key)
-
-            def show(step: int, steps: int, loss: float, name: str = name, task: TaskID = task) -> None:
-                bar.update(task, completed=step, total=steps, description=f"{name}: loss {loss:.3f}")
-
             core = _find_core(recipe.core, out, root)
             try:
-                train(root / name, out / name, bases[key], seed=seed, core=core, steps=steps, progress=show)
+                train(root / name, out / name, bases[key], seed=seed, core=core, steps=steps, progress=step)
             except CoreMissing as fault:
                 fail(ValueError(f"{fault}. Train it first: agoge adapter train {core}"))
-            console.print(f"wrote {out / name}")
+            click.echo(f"wrote {out / name}", err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int], Progress]]:
+    """Yield what begins an adapter's progress: a bar on a terminal, a line every ten steps elsewhere."""
+    if not sys.stderr.isatty():
+
+        def lines(name: str, total: int) -> Progress:
+            click.echo(f"{name}: loading the base", err=True)
+
+            def line(step: int, steps: int, loss: float) -> None:
+                if step in (1, steps) or step % 10 == 0:
+                    click.echo(f"{name}: step {step} of {steps}, loss {loss:.3f}", err=True)
+
+            return line
+
+        yield lines
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+
+        def bars(name: str, total: int) -> Progress:
+            task = bar.add_task(f"{name}: loading the base", total=total)
+            return lambda step, steps, loss: bar.update(
+                task, completed=step, total=steps, description=f"{name}: loss {loss:.3f}"
+            )
+
+        yield bars
 
 
 def _find_core(core: str | None, out: Path, recipes: Path) -> Path | None:
