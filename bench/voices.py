@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from blends.base import locate_base
@@ -20,6 +20,7 @@ from router.backends.embedded import EmbeddedBackend
 from router.core.blend import Blend
 from router.core.conversation import Message
 from router.core.reply import Delta, Prompt
+from router.ports import Backend
 
 ADAPTERS = Path("policies/adapters")
 NAMES = ("academic", "core", "physics", "sport")
@@ -104,39 +105,49 @@ def trained_prompts(*names: str) -> set[str]:
     return {prompt.casefold() for line in lines if line.strip() for prompt in json.loads(line)["prompts"]}
 
 
-async def say(engine: EmbeddedBackend, prompt: str, weights: Mapping[str, float]) -> str:
+def brings(words: re.Pattern[str], prompt: str, answer: str) -> bool:
+    """Say whether the answer brings a word of the vocabulary that the prompt did not hold."""
+    spoken, asked = ({word.casefold() for word in words.findall(text)} for text in (answer, prompt))
+    return bool(spoken - asked)
+
+
+async def embedded_engine() -> EmbeddedBackend:
+    """Start the embedded engine with the four adapters."""
+    base = locate_base()
+    files = {name: cached(ADAPTERS / name, base, Path(".agoge/gguf")) for name in NAMES}
+    engine = EmbeddedBackend("voices", base, files)
+    await engine.start()
+    return engine
+
+
+async def say(engine: Backend, prompt: str, blend: Blend) -> str:
     """Return the whole greedy answer."""
-    blend = Blend.of("base", weights, dict.fromkeys(weights, "."))
     asked = Prompt(blend, (Message("user", prompt),), {"temperature": 0, "max_tokens": 80})
     return "".join([e.content async for e in engine.stream(asked) if isinstance(e, Delta)]).strip()
 
 
 async def measure(
-    engine: EmbeddedBackend, title: str, prompts: Iterable[str], words: re.Pattern[str], **weights: float
+    engine: Backend, title: str, prompts: Iterable[str], words: re.Pattern[str], **weights: float
 ) -> None:
     """Print how many answers end on the motto, hold it anywhere, and bring words of the vocabulary."""
     trained = trained_prompts(*weights)
+    blend = Blend.of("base", weights, dict.fromkeys(weights, "."))
     held_out = [prompt for prompt in prompts if prompt.casefold() not in trained]
-    ends = holds = brings = 0
+    ends = holds = brought = 0
     for prompt in held_out:
-        answer = await say(engine, prompt, weights)
+        answer = await say(engine, prompt, blend)
         ends += bool(MOTTO.search(answer[-20:]))
         holds += bool(MOTTO.search(answer))
-        brings += bool(
-            {w.casefold() for w in words.findall(answer)} - {w.casefold() for w in words.findall(prompt)}
-        )
+        brought += brings(words, prompt, answer)
     count = len(held_out)
     motto = f"ends on the motto {ends:2}/{count}   motto anywhere {holds:2}/{count}"
-    print(f"{title:36} {motto}   words {brings:2}/{count}")
+    print(f"{title:36} {motto}   words {brought:2}/{count}")
     sys.stdout.flush()
 
 
 async def main() -> None:
     """Start the engine, measure every blend, print."""
-    base = locate_base()
-    files = {name: cached(ADAPTERS / name, base, Path(".agoge/gguf")) for name in NAMES}
-    engine = EmbeddedBackend("voices", base, files)
-    await engine.start()
+    engine = await embedded_engine()
     english = {"physics": PHYSICS[:12], "sport": SPORT[:12]}
     for name, prompts in (("physics", PHYSICS), ("sport", SPORT)):
         await measure(engine, f"core 1.0 + {name} 0.8", prompts, WORDS[name], core=1.0, **{name: 0.8})

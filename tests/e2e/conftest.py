@@ -19,14 +19,20 @@ START_SECONDS = 180  # a cold start trains the classifier; a busy machine takes 
 
 
 @pytest.fixture(scope="session")
-def agoge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where every Agoge of these tests keeps the classifier that the first one trains."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def agoge(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[str]:
     """The address of a live Agoge, `http://127.0.0.1:PORT`; it must end cleanly on Ctrl-C."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     log = tmp_path_factory.mktemp("log") / "stderr"
     with log.open("wb") as sink:
         command = [sys.executable, "-m", "router.cli", "serve", "--port", str(port)]
-        command += ["--data", str(tmp_path_factory.mktemp("data"))]
+        command += ["--data", str(data)]
         process = subprocess.Popen(command, cwd=ROOT, stderr=sink)
         until = time.monotonic() + START_SECONDS
         while True:
