@@ -19,7 +19,7 @@ from router.core.errors import (
     BackendUnreachable,
     BlendUnavailable,
 )
-from router.core.facts import ReplicaEjected
+from router.core.facts import Fact, ReplicaEjected
 from router.core.reply import Event, Inventory, Prompt
 from router.ports import Backend, Looked, Record
 from router.stream import close, failed, place, unexpected
@@ -63,7 +63,7 @@ class Replicas:
     clock: Callable[[], float] = time.monotonic
     _all: dict[str, Replica] = field(init=False)
     _expected: dict[str, Blend] = field(init=False, default_factory=dict)
-    _record: Record = field(init=False, default=lambda fact: None)
+    _record: Record = field(init=False, default_factory=lambda: _unheard)  # a default would become a method
 
     def __post_init__(self) -> None:
         if not self.replicas:
@@ -232,6 +232,10 @@ class Replicas:
         """Close all of them."""
         closing = (replica.backend.aclose() for replica in self._all.values())
         await asyncio.gather(*closing, return_exceptions=True)
+
+
+def _unheard(fact: Fact) -> None:
+    """Take a fact that nobody listens for."""
 
 
 def _state(replica: Replica, now: float) -> str:

@@ -125,6 +125,15 @@ async def test_a_failure_before_the_first_event_moves_on(error: Exception) -> No
     assert (fact.backend, fact.started) == (one, False)
 
 
+async def test_a_failure_moves_on_when_nobody_listens_to_facts() -> None:
+    stage = await trio()
+    stage.replicas = Replicas("primary", stage.engines)
+    await stage.replicas.inventory()
+    one, two, _ = ranked(PAIR.id, stage.engines)
+    stage.engines[one].fails = LOST
+    assert [await stage.ask() for _ in range(4)] == [two] * 4  # ejected after the third
+
+
 async def test_what_another_would_refuse_as_well_is_not_asked_again() -> None:
     stage = await trio()
     stage.engines[stage.first()].fails = BackendRefused("context too long")
