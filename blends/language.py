@@ -6,6 +6,7 @@ A base is a transformers folder, a hub id, or a GGUF file (which is dequantised)
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -36,7 +37,11 @@ def load_base(source: Path | str | None, precision: str) -> Speaker:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # who calls says what is going on, once
+    # peft 0.21 asks transformers 5.23 by an older name; nobody who reads the warning can do anything about it.
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
     torch.set_num_threads(THREADS)
     source = locate_base() if source is None else source
     extra: dict[str, Any] = {}
