@@ -6,7 +6,7 @@ Knows blends' specs and folders; torch is loaded by `blends.runtime` alone, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
@@ -46,13 +46,17 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two members that some blend holds. `behaviour` is None where it was not measured; `unmeasured` says why."""
+    """Two members that some blend holds. `behaviour` is None where it was not measured; `unmeasured` says why.
+
+    `voice` is the one that the sentence is told from: a core, where one of them is one.
+    """
 
     members: tuple[Member, Member]
     base: str
     geometry: Geometry
     behaviour: Conflict | None = None
     unmeasured: str | None = None
+    voice: str | None = None
 
     @property
     def name(self) -> str:
@@ -64,7 +68,7 @@ class Pair:
         """One sentence: who loses how much when the other joins."""
         if self.behaviour is None:
             return f"not measured: {self.unmeasured}"
-        voice, guest = _roles(self.behaviour.members)
+        voice, guest = _roles(self.behaviour.members, self.voice)
         return f"{_loses(guest, voice.name)}; {_keeps(voice)}"
 
 
@@ -142,6 +146,14 @@ class Meter:
         return losses
 
 
+def with_voices(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the pairs, told from the core's side wherever some member of the report was trained beside it."""
+    cores = {member.core for pair in pairs if pair.behaviour for member in pair.behaviour.members}
+    return [
+        replace(pair, voice=next((name for name, _, _ in pair.members if name in cores), None)) for pair in pairs
+    ]
+
+
 def disagreements(pairs: Sequence[Pair]) -> Iterator[str]:
     """Yield where geometry and behaviour order two pairs differently, and the bootstrap intervals leave no doubt.
 
@@ -185,10 +197,10 @@ def share(value: float) -> str:
     return ">200%" if value > 2 else f"{value:.0%}"
 
 
-def _roles(members: Sequence[Kept]) -> tuple[Kept, Kept]:
+def _roles(members: Sequence[Kept], voice: str | None) -> tuple[Kept, Kept]:
     """The voice that stays and the guest: a guest was trained beside the voice; else the order of the names."""
     first, second = members
-    return (second, first) if first.core == second.name else (first, second)
+    return (second, first) if second.name in (first.core, voice) else (first, second)
 
 
 def _loses(guest: Kept, host: str) -> str:

@@ -13,7 +13,7 @@ import click
 from blends.adapter import AdapterRefused
 from blends.base import BaseMissing
 from blends.behaviour import Kept
-from blends.conflicts import Meter, Pair, disagreements, pairs_of, share
+from blends.conflicts import Meter, Pair, disagreements, pairs_of, share, with_voices
 from blends.language import BaseUnusable
 from blends.recipe import RecipeInvalid
 from blends.sources import SourceRefused
@@ -51,7 +51,8 @@ def command(
     say = _silent if as_json else lambda what: click.echo(f"  {what}", err=True)
     meter = Meter(path.parent, base, hub_cache, say)
     try:
-        pairs = [meter.pair(members, of, behave=not no_behaviour) for members, of in pairs_of(specs_of(policies))]
+        wanted = pairs_of(specs_of(policies))
+        pairs = with_voices([meter.pair(members, of, behave=not no_behaviour) for members, of in wanted])
         if png is not None:
             from blends.heatmap import draw
 

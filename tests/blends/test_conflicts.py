@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from blends.behaviour import Kept
-from blends.conflicts import Conflict, Meter, Pair, disagreements, pairs_of
+from blends.conflicts import Conflict, Meter, Pair, disagreements, pairs_of, with_voices
 from blends.geometry import Geometry, ModulePair
 from blends.runtime import Runtime
 from blends.spec import Spec
@@ -45,6 +45,11 @@ def test_every_pair_of_the_closure_once_and_none_of_the_isolated() -> None:
 def test_one_reads_who_loses_what() -> None:
     assert pair(VOICE, GUEST).verdict == "physics loses 3% when core joins; core's voice keeps 97%"
     assert pair(GUEST, VOICE).verdict == pair(VOICE, GUEST).verdict  # a guest was trained beside the voice
+    clown = replace(GUEST, name="clown", core=None, kept=0.45)
+    stranger = pair(clown, VOICE)
+    assert stranger.verdict == "core loses 3% when clown joins; clown's voice keeps 45%"
+    told = with_voices([stranger, pair(VOICE, GUEST)])  # that physics was trained beside core makes core the voice
+    assert told[0].verdict == "clown loses 55% when core joins; core's voice keeps 97%"
     gains = pair(VOICE, replace(GUEST, kept=1.2))
     assert gains.verdict == "physics loses nothing when core joins; core's voice keeps 97%"
     mute = pair(VOICE, replace(GUEST, kept=None))
