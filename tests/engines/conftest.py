@@ -97,9 +97,7 @@ def built(policy: Path, base: Path, say: Say, tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="session")
 def launch(built: Path) -> dict[str, Any]:
     """How vLLM is launched with them, as `agoge blends publish` says it."""
-    done = agoge(
-        "blends", "publish", "--engine", "vllm", "--blends", str(built), "--format", "json", "--slots", "7"
-    )
+    done = agoge("blends", "publish", "--engine", "vllm", "--blends", str(built), "--format", "json")
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout)
     return said
