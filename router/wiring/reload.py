@@ -17,11 +17,12 @@ from router.core.reachable import reachable
 from router.fleet import Fleet
 from router.lemmas import RussianLemmatizer
 from router.policy_file import load_policies
-from router.ports import Backend, Scorer
+from router.ports import Backend, Looked, Scorer
 from router.service import Router, State
 from router.wiring.addresses import Address, addresses
 from router.wiring.backends import open_backend
 from router.wiring.built import watched
+from router.wiring.proving import blends_of
 from router.wiring.settings import Settings
 
 DRAIN_SECONDS = 300.0  # how long the streams of a retired engine may go on
@@ -79,6 +80,9 @@ class Loader:
                     opened[address] = await self._opener(address, rules.policies, self._settings)
             reused: Mapping[Address, Backend] = self._open | opened
             fleet = Fleet({name: reused[address] for name, address in wanted.items()}, self._record)
+            for name, backend in fleet.backends.items():
+                if isinstance(backend, Looked):
+                    backend.look_after(blends_of(name, rules.policies), self._record)
             await fleet.look()
         except BaseException:
             await asyncio.gather(*(backend.aclose() for backend in opened.values()), return_exceptions=True)
