@@ -60,6 +60,7 @@ def llama_probe(backend: str, probe: Probe, ids: Mapping[str, int]) -> dict[str,
     return {
         "prompt": probe.text,
         "temperature": 0,
+        "ignore_eos": True,  # an answer that ends at once has no token to look at; the logprobs are not biased
         "lora": _scales(backend, probe.blend, ids),
         "cache_prompt": False,
         "stream": False,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from statistics import median_low
 
@@ -128,8 +129,8 @@ class _Round:
         measured = await self._strays(BASE, more=True)
         base = median_low(measured) if measured else 0.0
         self.noise = max(self._repeated, base)
-        limit = self._tolerance()
         for blend in self._standing():
+            limit = self._tolerance(blend)
             measured = await self._strays(blend)
             if measured and median_low(measured) > limit:
                 measured += await self._strays(blend, more=True)
@@ -147,8 +148,8 @@ class _Round:
             places = _places(tokens)
             for place in places[count : count + 2] if more else places[:count]:
                 text = prompt + "".join(token.text for token in tokens[:place])
-                again = await self._probe(speaker, text, 1, cold=True)
-                if again:
+                with suppress(BackendBroken):  # it ends here this time: a near tie, or the text was cut otherwise
+                    again = await self._probe(speaker, text, 1, cold=True)
                     found.append(gap(tokens[place], again[0]))
         return found
 
@@ -184,23 +185,23 @@ class _Round:
         speakers = [speaker for speaker in self._blends if speaker in self.answers]
         if len(speakers) < 2:
             return
-        limit = self._tolerance()
+        limits = {speaker: self._tolerance(speaker) for speaker in speakers}
         strays: dict[str, float] = dict.fromkeys(speakers, 0.0)
         for order in (speakers, speakers[::-1]):
             for speaker, stray in (await self._together(order)).items():
                 strays[speaker] = max(strays[speaker], stray)
-        suspects = [speaker for speaker in speakers if strays[speaker] > limit]
+        suspects = [speaker for speaker in speakers if strays[speaker] > limits[speaker]]
         if suspects:  # once more, before anything is refused
             again = await self._together(speakers)
             strays |= {speaker: min(strays[speaker], again[speaker]) for speaker in suspects}
-            suspects = [speaker for speaker in suspects if strays[speaker] > limit]
+            suspects = [speaker for speaker in suspects if strays[speaker] > limits[speaker]]
         for blend in self.findings.keys() & strays.keys():
             self._found(blend, mixing=strays[blend])
         if suspects:
             worst = max(suspects, key=lambda speaker: strays[speaker])
             who = worst or "the base"
             for blend in self._standing():
-                figures = f"{who} strays: {_figures(strays[worst], limit)}"
+                figures = f"{who} strays: {_figures(strays[worst], limits[worst])}"
                 self._fail(
                     blend, f"adapters share a prefix cache: asked at once, they change each other ({figures})"
                 )
@@ -222,8 +223,11 @@ class _Round:
 
     # Bookkeeping
 
-    def _tolerance(self) -> float:
-        return max(self._limits.stray, self._limits.margin * self.noise)
+    def _tolerance(self, speaker: str) -> float:
+        """Return how far a speaker may stray from itself: the base by the least that any adapter changes."""
+        changes = [finding.base for finding in self.findings.values() if finding.base is not None]
+        change = min(changes, default=0.0) if speaker == BASE else self.findings[speaker].base or 0.0
+        return max(self._limits.stray, self._limits.margin * self.noise, self._limits.share * change)
 
     def _standing(self) -> list[str]:
         return [blend for blend in self._subjects if self.findings[blend].reason is None]

@@ -13,7 +13,8 @@
 Those with http may say https, and name several replicas: `vllm+http://HOST:PORT,HOST:PORT`. With a manifest in
 force (`--blends`) TGI, hub, vLLM and SGLang are asked for what was built, by the names of its content.
 `?api_key_env=NAME` names the environment variable that holds the engine's key. `connect`, `first_token` and
-`between_tokens` are limits in seconds; `embedded:` takes the latter two. Opens nothing.
+`between_tokens` are limits in seconds; `embedded:` takes the latter two. `?canary=SECONDS` says how often an
+engine proves that its blends act, `off` never; `canary_scale` how far it may be from PEFT. Opens nothing.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ from router.wiring.embedded import content_of
 from router.wiring.settings import Settings
 
 LIMITS = ("connect", "first_token", "between_tokens")
+PROVING = ("canary", "canary_scale")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "embedded": LIMITS[1:],
-    **{f"tgi+{scheme}": ("names", "api_key_env", *LIMITS) for scheme in ("http", "https")},
-    **{f"vllm+{scheme}": ("api_key_env", *LIMITS) for scheme in ("http", "https")},
-    **{f"sglang+{scheme}": ("api_key_env", *LIMITS) for scheme in ("http", "https")},
-    **{f"llamacpp+{scheme}": ("files", "api_key_env", *LIMITS) for scheme in ("http", "https")},
-    "hub": ("names", "api_key_env", *LIMITS),
+    "embedded": ("canary", *LIMITS[1:]),
+    **{f"tgi+{scheme}": ("names", "api_key_env", *PROVING, *LIMITS) for scheme in ("http", "https")},
+    **{f"vllm+{scheme}": ("api_key_env", *PROVING, *LIMITS) for scheme in ("http", "https")},
+    **{f"sglang+{scheme}": ("api_key_env", *PROVING, *LIMITS) for scheme in ("http", "https")},
+    **{f"llamacpp+{scheme}": ("files", "api_key_env", *PROVING, *LIMITS) for scheme in ("http", "https")},
+    "hub": ("names", "api_key_env", *PROVING, *LIMITS),
     "litellm": ("names", "api_key_env", "api_base", *LIMITS),
 }
 SUMMING = ("embedded:", "llamacpp+")

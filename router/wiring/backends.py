@@ -5,15 +5,16 @@ Drivers are imported where their address is opened: nobody pays for a vendor the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from router.backends.timeouts import Timeouts
 from router.core.policy import Policies
 from router.ports import Backend
-from router.replicas import Replicas
 from router.wiring.addresses import KINDS, LIMITS, OPTIONS, Address, read_names, read_options, served_names, shown
 from router.wiring.embedded import open_embedded
+from router.wiring.proving import Proving, guarded
 from router.wiring.settings import Settings, SettingsInvalid
 
 Make = Callable[[str, str], Backend]
@@ -21,12 +22,24 @@ Make = Callable[[str, str], Backend]
 
 
 async def open_backend(address: Address, policies: Policies, settings: Settings) -> Backend:
-    """Open one backend; several replicas are one backend.
+    """Open one backend: one engine or several, each of which serves only what it was proved to.
 
     Raises PolicyInvalid or SettingsInvalid with what is missing and where to get it.
     """
     drivers = await open_drivers(address, policies, settings)
-    return next(iter(drivers.values())) if len(drivers) == 1 else Replicas(address.name, drivers)
+    try:
+        return guarded(address.name, drivers, proving(address), settings.blends)
+    except BaseException as error:
+        await asyncio.gather(*(driver.aclose() for driver in drivers.values()), return_exceptions=True)
+        if isinstance(error, ValueError):
+            raise SettingsInvalid(f"backend {shown(address.name)}: {error}") from None
+        raise
+
+
+def proving(address: Address) -> Proving:
+    """Return how the address wants its engines proved. Raises ValueError for what cannot be."""
+    kind, _, rest = address.spec.partition(":")
+    return Proving.of(read_options(rest.partition("?")[2], OPTIONS[kind]), embedded=kind == "embedded")
 
 
 async def open_drivers(address: Address, policies: Policies, settings: Settings) -> dict[str, Backend]:

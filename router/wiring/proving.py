@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from blends.reference import ReferenceInvalid, read_reference
-from router.canary.findings import ENGLISH, PREFIX, RUSSIAN, Limits, Line
+from router.canary.findings import ENGLISH, RUSSIAN, Limits, Line
 from router.canary.proven import Manner, Proven
 from router.core.blend import Blend
 from router.core.policy import Policies, Policy
@@ -15,10 +16,28 @@ from router.ports import Backend, Provable
 from router.replicas import Replicas
 from router.wiring.settings import SettingsInvalid
 
-OPTIONS = ("canary", "canary_scale")
-_EMBEDDED = Limits(prompts=(ENGLISH, RUSSIAN, PREFIX[:160]), together=2)
-"""For the engine in this process: as many at once as it has slots, and a prefix that costs a second, not ten."""
+_EVERY, _EMBEDDED_EVERY = 300.0, 3600.0
+"""Seconds. The engine in this process cannot be started anew with other flags, and shares our cores."""
 _EMBEDDED_DELAY = 20.0  # seconds: whoever has just started it wants an answer first
+_EMBEDDED = Limits(prompts=(ENGLISH, RUSSIAN), together=2)
+"""As many at once as it has slots. It keeps no prefixes, so a long one would prove nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proving:
+    """How an address wants its engines proved; `manner` None: not at all."""
+
+    manner: Manner | None
+    limits: Limits
+
+    @classmethod
+    def of(cls, options: Mapping[str, str], *, embedded: bool) -> Proving:
+        """Read canary=SECONDS, canary=off and canary_scale=0.05. Raises ValueError for what cannot be."""
+        limits = _EMBEDDED if embedded else Limits(scale=_number(options, "canary_scale", Limits().scale))
+        if options.get("canary") == "off":
+            return cls(None, limits)
+        every = _number(options, "canary", _EMBEDDED_EVERY if embedded else _EVERY)
+        return cls(Manner(every, embedded, _EMBEDDED_DELAY if embedded else 0.0, limits), limits)
 
 
 def blends_of(name: str, policies: Policies) -> dict[Blend, object]:
@@ -31,23 +50,17 @@ def blends_of(name: str, policies: Policies) -> dict[Blend, object]:
     return found
 
 
-def guarded(
-    name: str, drivers: Mapping[str, Backend], options: Mapping[str, str], blends: Path | None, *, embedded: bool
-) -> Backend:
+def guarded(name: str, drivers: Mapping[str, Backend], proving: Proving, blends: Path | None) -> Backend:
     """Return one backend out of `drivers` that serves only what was proved.
 
-    `options` are the address's: canary=SECONDS or canary=off, and canary_scale, the tolerance towards PEFT. Raises
-    ValueError for an option that cannot be, SettingsInvalid for a reference that cannot be read.
+    What shows no token logprobs cannot be proved, and a stand-in has nothing to prove. Raises SettingsInvalid for
+    a reference in the folder `blends` that cannot be read.
     """
-    every = options.get("canary", "300")
-    if every == "off":
+    if proving.manner is None:
         return Replicas(name, drivers)
-    seconds, scale = _number("canary", every), _number("canary_scale", options.get("canary_scale", "0.05"))
-    limits = _EMBEDDED if embedded else Limits(scale=scale)
-    manner = Manner(seconds, at_once=embedded, delay=_EMBEDDED_DELAY if embedded else 0.0, limits=limits)
     reference, base = references(blends)
     proven: dict[str, Backend] = {
-        each: Proven(each, driver, manner, reference, base) if isinstance(driver, Provable) else driver
+        each: Proven(each, driver, proving.manner, reference, base) if isinstance(driver, Provable) else driver
         for each, driver in drivers.items()
     }
     return Replicas(name, proven)
@@ -74,12 +87,12 @@ def _content(blend: Blend, policy: Policy) -> object:
     return policy.base, merged, tuple(sorted((sources[name], weight) for name, weight in blend.members))
 
 
-def _number(option: str, text: str) -> float:
+def _number(options: Mapping[str, str], name: str, usual: float) -> float:
     try:
-        value = float(text)
+        value = float(options.get(name, usual))
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        right = "write seconds, canary=300, or canary=off" if option == "canary" else f"write {option}=0.05"
-        raise ValueError(f"the option {option} is {text!r}; {right}")
+        right = "write seconds, canary=300, or canary=off" if name == "canary" else f"write {name}={usual:g}"
+        raise ValueError(f"the option {name} is {options[name]!r}; {right}")
     return value

@@ -142,9 +142,10 @@ class FakeTgi:
         asked = seen.body["parameters"]
         adapter = asked.get("adapter_id")
         who = adapter if adapter in self.names else "BASE"
+        said = seen.body["inputs"].count(f" {who}")  # whoever is asked with its own words goes on from there
         places: list[list[dict[str, Any]]] = [
             [{"id": n, "text": f" {who}{place}.{n}", "logprob": -0.5 - n, "special": False} for n in range(5)]
-            for place in range(asked["max_new_tokens"])
+            for place in range(said, said + asked["max_new_tokens"])
         ]
         details = {
             "finish_reason": "length",

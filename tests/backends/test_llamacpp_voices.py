@@ -19,7 +19,7 @@ from router.core.reply import Probe, Prompt
 from router.policy_file import load_policies
 from router.ports import Provable
 from router.wiring.addresses import Address
-from router.wiring.backends import open_backend
+from router.wiring.backends import open_drivers
 from router.wiring.settings import Settings
 from tests.backends.llama_server import LlamaServer, Wire, llama_server
 from tests.backends.prompts import collect
@@ -53,7 +53,7 @@ async def test_the_shipped_voices_over_http(server: LlamaServer, files: list[Pat
     async with Wire(server.url) as wire:
         named = ",".join(path.name for path in files)
         spec = f"llamacpp+{wire.url}?files={named}&first_token=200&between_tokens=200"
-        backend = await open_backend(Address("primary", spec), POLICIES, Settings())
+        (backend,) = (await open_drivers(Address("primary", spec), POLICIES, Settings())).values()
         assert isinstance(backend, Provable)
         inventory = await backend.inventory()
         assert all(inventory.serves(blend) for blend in BLENDS.values())

@@ -20,7 +20,7 @@ from router.cli.serve import command as serve
 from router.core.reachable import reachable
 from router.policy_file import load_policies
 from router.wiring.addresses import addresses
-from router.wiring.backends import open_backend
+from router.wiring.backends import open_drivers
 from router.wiring.settings import Settings
 from tests.deploy.compose_file import ROOT, SECRETS, TEXT, Missing, interpolate, services, validate
 
@@ -157,7 +157,7 @@ async def test_the_router_opens_tgi_with_the_inventory_of_adapters_env() -> None
     environment = {**settings.environment, **dict([line.split("=", 1)])}
     settings = replace(settings, environment=environment)
     policies = load_policies(settings.policy)
-    backend = await open_backend(addresses(policies, settings)["primary"], policies, settings)
+    (backend,) = (await open_drivers(addresses(policies, settings)["primary"], policies, settings)).values()
     assert isinstance(backend, TgiBackend)
     for blend in reachable(policies.profiles["default", None]):
         assert backend._inventory.serves(blend)

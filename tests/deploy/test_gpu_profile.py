@@ -32,11 +32,14 @@ SKY = "why is the sky blue?"
 
 
 @asynccontextmanager
-async def served(fake: FakeTgi, lora_adapters: str = LORA_ADAPTERS) -> AsyncIterator[httpx.AsyncClient]:
+async def served(
+    fake: FakeTgi, lora_adapters: str = LORA_ADAPTERS, *, canary: bool = False
+) -> AsyncIterator[httpx.AsyncClient]:
     """Serve the profile's own settings on `fake`, which takes the place of http://tgi:80."""
     settings = settings_of("router")
     address = settings.backends["primary"].replace("http://tgi:80", fake.url)
     assert fake.url in address
+    address += "" if canary else "&canary=off"
     environment = {**settings.environment, "LORA_ADAPTERS": lora_adapters}
     settings = replace(settings, backends={"primary": address}, environment=environment)
     fake.api_key = settings.environment["TGI_API_KEY"]
@@ -74,8 +77,10 @@ async def test_every_speaker_answers_under_its_own_name(text: str, model: str, a
 
 
 async def test_it_is_ready_when_tgi_is() -> None:
-    async with FakeTgi(names=list(NAMES)) as fake, served(fake) as client:
+    async with FakeTgi(names=list(NAMES)) as fake, served(fake, canary=True) as client:
         assert (await client.get("/readyz")).status_code == 200
+        probed = {seen.body["parameters"].get("adapter_id") for seen in fake.seen if seen.path == "/generate"}
+        assert probed == {None, *NAMES}  # and every blend was proved before
 
 
 async def test_a_blend_that_tgi_was_not_launched_with_is_refused_and_never_sent() -> None:

@@ -14,7 +14,7 @@ from router.core.errors import PolicyInvalid
 from router.core.policy import Policies
 from router.policy_file import load_policies
 from router.wiring.addresses import Address, addresses
-from router.wiring.backends import open_backend
+from router.wiring.backends import open_backend, open_drivers
 from router.wiring.settings import Settings, SettingsInvalid
 from tests.stubs import POLICY, write_policy
 
@@ -48,7 +48,7 @@ def made(**environment: str) -> Settings:
 async def test_what_an_address_serves(
     policies: Policies, spec: str, environment: dict[str, str], names: set[str]
 ) -> None:
-    backend = await open_backend(Address("primary", spec), policies, made(**environment))
+    (backend,) = (await open_drivers(Address("primary", spec), policies, made(**environment))).values()
     inventory = backend._inventory  # type: ignore[attr-defined]  # asking for it would need the engine
     assert (inventory.names, inventory.stand_in) == (frozenset(names), False)
     await backend.aclose()
@@ -62,10 +62,10 @@ def limits(backend: Any) -> Timeouts:
 
 @pytest.mark.parametrize("kind", ["tgi+http://h", "hub:https://h", "litellm:openai/{blend}"])
 async def test_an_address_may_set_its_limits(policies: Policies, kind: str) -> None:
-    usual = await open_backend(Address("primary", f"{kind}?names=core"), policies, made())
+    (usual,) = (await open_drivers(Address("primary", f"{kind}?names=core"), policies, made())).values()
     assert limits(usual) == Timeouts()
     patient = f"{kind}?names=core&connect=2&first_token=300&between_tokens=0.5"
-    backend = await open_backend(Address("primary", patient), policies, made())
+    (backend,) = (await open_drivers(Address("primary", patient), policies, made())).values()
     assert limits(backend) == Timeouts(2, 300, 0.5)
 
 
@@ -95,7 +95,7 @@ async def test_a_provider_without_our_adapters_is_a_stand_in(policies: Policies)
         ("hub:https://h?names=dummy", {}, "mean the base model"),
         ("tgi+http://h?names=core&first_token=long", {}, "the option first_token is no number"),
         ("tgi+http://h?names=core&connect=0", {}, "connect is 0.0; it must be a positive number"),
-        ("embedded:?connect=1", {}, "an option 'connect'; it may have first_token, between_tokens"),
+        ("embedded:?connect=1", {}, "an option 'connect'; it may have canary, first_token, between_tokens"),
         ("litellm:openai/{blend}", {}, "name them all"),
         ("litellm:openai/gpt-x?names=core", {}, "cannot serve"),
     ],

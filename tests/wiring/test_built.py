@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from blends.manifest import FILE, Entry, Manifest, Part, write_manifest
+from blends.reference import Line, Reference, write_reference
 from router.backends.timeouts import Timeouts
 from router.caches.memory import MemoryCache
+from router.canary.proven import Proven
 from router.core.blend import Blend
 from router.core.check import BACKEND
 from router.core.errors import PolicyInvalid
@@ -65,7 +67,7 @@ async def test_built_blends_are_what_an_http_engine_may_serve(
     found = addresses(policies, made)
     assert dict(found["first"].published or ()) == served
     assert found["second"].published is None, "a stand-in holds none of our blends"
-    backend: Any = await open_backend(found["first"], policies, made)
+    (backend,) = [cast(Any, each) for each in (await open_drivers(found["first"], policies, made)).values()]
     if spec.startswith(("tgi", "hub")):  # the others are asked what they hold
         assert backend._inventory == Inventory(published=served), "no bare name counts any more"
     else:
@@ -78,7 +80,7 @@ async def test_without_a_manifest_nothing_is_published(tmp_path: Path, policies:
     made = settings(tmp_path, spec, environment={"LORA_ADAPTERS": "core=/raw/core"})
     address = addresses(policies, made)["first"]
     assert address.published is None
-    backend: Any = await open_backend(address, policies, made)
+    (backend,) = [cast(Any, each) for each in (await open_drivers(address, policies, made)).values()]
     if spec.startswith(("tgi", "hub")):
         assert backend._inventory == Inventory(names=frozenset({"core"}))
     await backend.aclose()
@@ -155,10 +157,54 @@ async def test_several_hosts_are_replicas_of_one_backend(policies: Policies, eng
     await backend.aclose()
 
 
-async def test_one_host_is_no_replica(policies: Policies) -> None:
-    backend: Any = await open_backend(Address("primary", "vllm+http://h:1"), policies, Settings())
-    assert backend.name == "primary"
-    assert not isinstance(backend, Replicas)
+async def test_one_host_bears_the_name_of_its_backend(policies: Policies) -> None:
+    backend = await open_backend(Address("primary", "vllm+http://h:1"), policies, Settings())
+    assert isinstance(backend, Replicas)
+    assert (backend.name, set(backend.replicas)) == ("primary", {"primary"})
+    await backend.aclose()
+
+
+@pytest.mark.parametrize(
+    ("spec", "every", "scale"),
+    [
+        ("vllm+http://h", 300.0, 0.05),
+        ("sglang+http://h?canary=60", 60.0, 0.05),
+        ("tgi+http://h?names=core&canary_scale=0.1", 300.0, 0.1),
+        ("llamacpp+http://h1:1,h2:2?canary=off", None, None),
+        ("hub:https://h?names=core", 300.0, 0.05),
+        ("litellm:openai/gpt-x", None, None),
+    ],
+)
+async def test_every_engine_that_shows_logprobs_has_to_prove_itself(
+    policies: Policies, spec: str, every: float | None, scale: float | None
+) -> None:
+    backend = await open_backend(Address("primary", spec), policies, Settings())
+    assert isinstance(backend, Replicas)
+    for each in backend.replicas.values():
+        if every is None:
+            assert not isinstance(each, Proven)
+        else:
+            assert isinstance(each, Proven)
+            manner = each._manner
+            assert (manner.every, manner.at_once, manner.limits.scale) == (every, False, scale)
+    await backend.aclose()
+
+
+async def test_what_peft_says_is_read_beside_the_manifest(tmp_path: Path, policies: Policies) -> None:
+    build(tmp_path / "built", policies)
+    said = Reference({"core-1": (Line("The sky", (" is",), (-0.5,)),)}, (Line("The sky", (" was",), (-1.5,)),))
+    write_reference(tmp_path / "built", said)
+    made = settings(tmp_path, "vllm+http://h", blends=tmp_path / "built")
+    backend = await open_backend(addresses(policies, made)["first"], policies, made)
+    assert isinstance(backend, Replicas)
+    (proven,) = backend.replicas.values()
+    assert isinstance(proven, Proven)
+    assert [(line.tokens, line.logprobs) for line in proven._reference["core-1"]] == [((" is",), (-0.5,))]
+    assert [line.tokens for line in proven._base_reference] == [(" was",)]
+    await backend.aclose()
+    (tmp_path / "built" / "reference.json").write_text("{", "utf-8")
+    with pytest.raises(SettingsInvalid, match=r"reference\.json"):
+        await open_backend(addresses(policies, made)["first"], policies, made)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +216,10 @@ async def test_one_host_is_no_replica(policies: Policies) -> None:
         ("vllm+http://a,b:c@h", "holds a password"),
         ("vllm+http://h/v1", "ends in /v1"),
         ("vllm+http://h?names=core", "an option 'names'; it may have api_key_env"),
+        ("vllm+http://h?canary=often", "canary is 'often'; write seconds, canary=300, or canary=off"),
+        ("vllm+http://h?canary=0", "canary is '0'; write seconds"),
+        ("vllm+http://h?canary_scale=inf", "canary_scale is 'inf'; write canary_scale=0.05"),
+        ("litellm:openai/gpt-x?canary=off", "an option 'canary'"),
         ("sglang+ftp://h", "is no address"),
         ("llamacpp+http://h?files=core", "is no published file"),
         ("llamacpp+http://h?files=core-0123456789ab,core-ba9876543210", "two files are named"),
@@ -184,7 +234,8 @@ async def test_a_wrong_address_says_what_would_be_right(policies: Policies, spec
 
 async def test_the_published_files_of_llamacpp_may_be_named(policies: Policies) -> None:
     spec = "llamacpp+http://h?files=core-0123456789ab.gguf,physics-ba9876543210"
-    backend: Any = await open_backend(Address("primary", spec), policies, Settings())
+    drivers = await open_drivers(Address("primary", spec), policies, Settings())
+    backend = cast(Any, drivers["primary"])
     assert backend._expected == {"core": "core-0123456789ab", "physics": "physics-ba9876543210"}
 
 
