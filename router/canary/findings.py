@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from router.core.blend import Blend
-from router.core.reply import Token
+from router.core.reply import Inventory, Token
 
 Answers = Mapping[str, Sequence[Token]]
 """One speaker's cold answers: prompt -> tokens."""
@@ -51,6 +51,11 @@ class Line:
     logprobs: Sequence[float]
 
 
+def served_as(blend: Blend, held: Inventory) -> str:
+    """Return the name a blend is served under; for one that is added up per request, what is added."""
+    return held.served_name(blend) or str(blend)
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A blend to prove: the name the engine serves it under, and what it consists of.
@@ -63,6 +68,14 @@ class Subject:
     served: str
     content: object = None
     reference: Sequence[Line] = ()
+
+    @classmethod
+    def of(
+        cls, blend: Blend, held: Inventory, content: object, references: Mapping[str, Sequence[Line]]
+    ) -> Subject:
+        """Return `blend` as an engine that holds it serves it; `references` is served name -> lines."""
+        served = served_as(blend, held)
+        return cls(blend, served, content, references.get(served, ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ _AGAIN = (0.5, 1.0, 2.0, 4.0)  # seconds to wait for an engine that is full: the
 _FAR = 0.5  # a base this far from its reference is another base: nothing follows for its adapters
 
 
+PART = 32
+"""Blends in one round. A larger closure is proved in parts: a round stays about 300 calls long."""
+
+
 async def prove(
     ask: Probing,
     subjects: Sequence[Subject],
@@ -46,6 +50,24 @@ async def prove(
     await round_.check_scale()
     await round_.check_mixing()
     return Findings(round_.findings, round_.noise, round_.calls, time.monotonic() - started, round_.answers)
+
+
+async def prove_all(
+    ask: Probing, subjects: Sequence[Subject], limits: Limits, base_reference: Sequence[Line] = ()
+) -> Findings:
+    """Prove any number of subjects, part by part, and return one result. Raises what `prove` raises."""
+    findings: dict[str, Finding] = {}
+    known: dict[str, tuple[object, Answers]] = {}
+    noise, calls, seconds = 0.0, 0, 0.0
+    for start in range(0, len(subjects), PART):
+        part = subjects[start : start + PART]
+        found = await prove(ask, part, limits, base_reference, known)
+        for blend, finding in found.findings.items():  # one of an earlier part may be the double of one of these
+            findings[blend] = replace(findings[blend], reason=finding.reason) if blend in findings else finding
+        known |= {each.blend.id: (each.content, found.answers.get(each.blend.id, {})) for each in part}
+        noise, calls, seconds = max(noise, found.noise), calls + found.calls, seconds + found.seconds
+    answers = {blend: heard for blend, (_, heard) in known.items()}
+    return Findings(findings, noise, calls, seconds, answers)
 
 
 class _Round:

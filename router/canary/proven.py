@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from router.canary.findings import Answers, Findings, Limits, Line, Subject
-from router.canary.proof import prove
+from router.canary.findings import Answers, Findings, Limits, Line, Subject, served_as
+from router.canary.proof import PART, prove
 from router.core.blend import Blend
 from router.core.errors import BackendFailed, BlendUnavailable
 from router.core.facts import CanaryFinished
@@ -19,8 +19,6 @@ from router.stream import close, place
 
 PATIENCE = 10.0
 """Seconds that whoever asks for the inventory waits for a first proof: below the fleet's own limit."""
-PART = 32
-"""Blends in one round. A larger closure is proved in parts: a round stays about 300 calls long."""
 _FIRST_RETRY, _LONGEST_RETRY = 2.0, 60.0  # seconds after a round that could not be finished
 _POLITENESS = 10.0  # seconds that one call of the canary waits for answers under way
 
@@ -131,7 +129,7 @@ class Proven:
 
     def _verdict(self, blend: Blend, held: Inventory) -> _Verdict | None:
         verdict = self._verdicts.get(blend.id)
-        return verdict if verdict is not None and verdict.served == _served(blend, held) else None
+        return verdict if verdict is not None and verdict.served == served_as(blend, held) else None
 
     def _withdrawn(self, held: Inventory) -> dict[str, str]:
         found = {}
@@ -225,12 +223,8 @@ class Proven:
             start = self._next if self._next < len(every) else 0
             missing = every[start : start + PART]
             self._next = start + PART
-        found = []
-        for blend_id in missing[:PART]:
-            blend, content = self._wanted[blend_id]
-            served = _served(blend, held)
-            found.append(Subject(blend, served, content, self._reference.get(served, ())))
-        return found
+        wanted = [self._wanted[blend_id] for blend_id in missing[:PART]]
+        return [Subject.of(blend, held, content, self._reference) for blend, content in wanted]
 
     def _remember(self, subjects: Sequence[Subject], findings: Findings) -> None:
         for subject in subjects:
@@ -252,8 +246,3 @@ class Proven:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self.engine.aclose()
-
-
-def _served(blend: Blend, held: Inventory) -> str:
-    """Return the name a blend is served under; for one that is added up per request, what is added."""
-    return held.served_name(blend) or str(blend)

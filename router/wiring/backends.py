@@ -29,17 +29,18 @@ async def open_backend(address: Address, policies: Policies, settings: Settings)
     drivers = await open_drivers(address, policies, settings)
     try:
         return guarded(address.name, drivers, proving(address), settings.blends)
-    except BaseException as error:
+    except BaseException:
         await asyncio.gather(*(driver.aclose() for driver in drivers.values()), return_exceptions=True)
-        if isinstance(error, ValueError):
-            raise SettingsInvalid(f"backend {shown(address.name)}: {error}") from None
         raise
 
 
 def proving(address: Address) -> Proving:
-    """Return how the address wants its engines proved. Raises ValueError for what cannot be."""
+    """Return how the address wants its engines proved. Raises SettingsInvalid for what cannot be."""
     kind, _, rest = address.spec.partition(":")
-    return Proving.of(read_options(rest.partition("?")[2], OPTIONS[kind]), embedded=kind == "embedded")
+    try:
+        return Proving.of(read_options(rest.partition("?")[2], OPTIONS[kind]), embedded=kind == "embedded")
+    except ValueError as error:
+        raise SettingsInvalid(f"backend {shown(address.name)}: {error}") from None
 
 
 async def open_drivers(address: Address, policies: Policies, settings: Settings) -> dict[str, Backend]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from blends.reference import Line as Written
 from blends.reference import ReferenceInvalid, read_reference
 from router.canary.findings import ENGLISH, RUSSIAN, Limits, Line
 from router.canary.proven import Manner, Proven
@@ -58,27 +59,37 @@ def guarded(name: str, drivers: Mapping[str, Backend], proving: Proving, blends:
     """
     if proving.manner is None:
         return Replicas(name, drivers)
-    reference, base = references(blends)
+    figures = references(blends)
     proven: dict[str, Backend] = {
-        each: Proven(each, driver, proving.manner, reference, base) if isinstance(driver, Provable) else driver
+        each: Proven(each, driver, proving.manner, figures.blends, figures.base)
+        if isinstance(driver, Provable)
+        else driver
         for each, driver in drivers.items()
     }
     return Replicas(name, proven)
 
 
-def references(blends: Path | None) -> tuple[dict[str, list[Line]], list[Line]]:
-    """Return what PEFT says, by served name and for the base. Raises SettingsInvalid for an unusable file."""
+@dataclass(frozen=True, slots=True)
+class References:
+    """What PEFT says, by served name and for the bare base; both empty where nobody computed it."""
+
+    blends: Mapping[str, Sequence[Line]] = field(default_factory=dict)
+    base: Sequence[Line] = ()
+
+
+def references(folder: Path | None) -> References:
+    """Read `reference.json` beside the manifest. Raises SettingsInvalid for a file that cannot be used."""
     try:
-        found = None if blends is None else read_reference(blends)
+        found = None if folder is None else read_reference(folder)
     except ReferenceInvalid as error:
         raise SettingsInvalid(str(error)) from error
     if found is None:
-        return {}, []
-    lines = {
-        served: [Line(line.prompt, line.tokens, line.logprobs) for line in said]
-        for served, said in found.blends.items()
-    }
-    return lines, [Line(line.prompt, line.tokens, line.logprobs) for line in found.base]
+        return References()
+    return References({served: _lines(said) for served, said in found.blends.items()}, _lines(found.base))
+
+
+def _lines(said: Sequence[Written]) -> list[Line]:
+    return [Line(line.prompt, line.tokens, line.logprobs) for line in said]
 
 
 def _content(blend: Blend, policy: Policy) -> object:

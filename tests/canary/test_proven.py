@@ -27,6 +27,12 @@ from tests.stubs import Facts, until
 ONCE = Manner(every=None, limits=replace(QUICK, tokens=6))
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests share their cores with others: a first look may wait as long as the proof takes."""
+    monkeypatch.setattr(proven_module, "PATIENCE", 120.0)
+
+
 def prompt(blend: Blend) -> Prompt:
     return Prompt(blend, (Message("user", "Why is the sky blue?"),), {"max_tokens": 4, "temperature": 0})
 
