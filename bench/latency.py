@@ -145,7 +145,8 @@ def main() -> None:
         served.write_text(policy.read_text("utf-8").replace("embedded:", "engine"), "utf-8")
         print("starting the stub engine and the router ...", file=sys.stderr, flush=True)
         stack.enter_context(process("bench.stub_engine", str(engine_port)))
-        address = f"engine=tgi+http://127.0.0.1:{engine_port}?names={','.join(blends)}"
+        # A stub has nothing to prove, and no route to prove it by.
+        address = f"engine=tgi+http://127.0.0.1:{engine_port}?names={','.join(blends)}&canary=off"
         command = ["router.cli", "serve", "--no-log", "--port", str(agoge_port), "--policy", str(served)]
         stack.enter_context(process(*command, "--backend", address))
         told = asyncio.run(

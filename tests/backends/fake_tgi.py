@@ -116,7 +116,7 @@ class FakeTgi:
     @property
     def models_asked(self) -> list[object]:
         """The `model` of every chat request, in order."""
-        return [seen.model for seen in self.seen]
+        return [seen.model for seen in self.seen if seen.path.startswith("/v1/")]
 
     async def _health(self, _: web.Request) -> web.Response:
         if self.healthy:

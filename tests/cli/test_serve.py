@@ -58,7 +58,7 @@ async def engine() -> AsyncIterator[tuple[str, list[asyncio.Event]]]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
-        yield f"tgi+http://127.0.0.1:{runner.addresses[0][1]}?{NAMES}", freed
+        yield f"tgi+http://127.0.0.1:{runner.addresses[0][1]}?{NAMES}&canary=off", freed
     finally:
         await runner.cleanup()
 

@@ -123,6 +123,6 @@ async def test_a_retrained_adapter_is_refused_until_tgi_is_started_with_it(place
     async with FakeTgi(names=list(names)) as fake, served(place, fake, old) as client:
         refused = await client.post("/v1/chat/completions", json=body("why is the sky blue?"))
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "blend_unavailable")
-        assert fake.seen == []
+        assert fake.models_asked == []
         assert (await client.get("/readyz")).status_code == 503
         assert (await client.post("/v1/chat/completions", json=body("hello"))).status_code == 200
