@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -58,6 +59,11 @@ class Agoge:
                 return said
             assert time.monotonic() < end, f"waited {seconds:g} s for {what}: {said}"
             time.sleep(0.5)
+
+    def facts(self, kind: str) -> list[dict[str, Any]]:
+        """Return the facts of this kind that it has logged."""
+        lines = [line for line in self.log.read_text("utf-8").splitlines() if line.startswith("{")]
+        return [fact for fact in map(json.loads, lines) if fact.get("fact") == kind]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from router.canary.findings import PREFIX, Limits
+from router.canary.findings import PREFIX, Limits, Line
 from router.core.blend import Blend
 from tests.backends.tiny_engine import TinyEngine, write_adapter
 from tests.canary.cast import ACADEMIC, BASE, BLENDS, CORE, PHYSICS, SOURCES, SPORT, Cast, lines, proved
@@ -37,6 +37,23 @@ def test_no_false_alarm_in_many_noisy_rounds(cast: Cast) -> None:
     engine = TinyEngine(cast.blends, prefix_cache="adapter", noise=2 * BF16)
     for _ in range(10):
         assert proved(engine, reference=reference).failed == {}
+
+
+def test_a_piece_of_a_character_in_the_reference_is_no_false_alarm(cast: Cast) -> None:
+    """Several tokens share the text of such a piece, and engines write it in their own ways or join it."""
+    whole = cast.reference(CORE)[CORE.id]
+
+    def cut(piece: str) -> dict[str, list[Line]]:
+        return {
+            CORE.id: [
+                replace(line, tokens=[*line.tokens[:2], piece, *line.tokens[3:]],
+                        logprobs=[*line.logprobs[:2], -9.0, *line.logprobs[3:]])
+                for line in whole
+            ]
+        }  # fmt: skip
+
+    assert proved(TinyEngine(cast.blends), (CORE,), cut("\ufffd")).failed == {}
+    assert set(proved(TinyEngine(cast.blends), (CORE,), cut(whole[0].tokens[2])).failed) == {CORE.id}
 
 
 @pytest.mark.parametrize("noise", [0.0, BF16])

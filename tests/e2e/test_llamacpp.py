@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -88,6 +90,47 @@ def test_it_streams_the_same_words(router: Agoge) -> None:
 def test_what_the_policy_does_not_know_is_refused(router: Agoge) -> None:
     assert router.say("nope", PHYSICS).status_code == 404
     assert router.say("academic+core", PHYSICS).status_code == 400
+
+
+def test_the_canary_passes_both_replicas(router: Agoge, policy: Path, servers: list[LlamaServer]) -> None:
+    """They are served because it did; the command says the same of one of them, with figures."""
+    assert router.ready()["withdrawn"] == {}
+    facts = router.facts("CanaryFinished")
+    assert {fact["backend"] for fact in facts} == {"engine#1", "engine#2"}
+    assert all((fact["failed"], fact["proven"], fact["trouble"]) == ({}, 5, None) for fact in facts), facts
+    told = canary(policy, servers[1])
+    assert told["ok"] is True, told
+
+
+def test_the_canary_finds_a_file_that_is_not_what_it_is_called(
+    policy: Path, files: list[Path], tmp_path: Path
+) -> None:
+    """`core-...gguf` with another adapter's content: the server, its list and its status codes show nothing."""
+    wrong = [Path(shutil.copy(path, tmp_path)) for path in files]
+    academic, core, *_ = wrong
+    assert (academic.name[:8], core.name[:4]) == ("academic", "core")
+    shutil.copy(academic, core)
+    server = LlamaServer(locate_base(), wrong)
+    try:
+        told = canary(policy, server)
+    finally:
+        server.kill()
+    (engine,) = told["engines"]
+    reasons = {finding["blend"].rpartition("-")[0]: finding["reason"] for finding in engine["findings"]}
+    assert told["ok"] is False
+    assert "cannot be told from academic" in reasons["core"], reasons
+    assert "cannot be told from core" in reasons["academic"], reasons
+    assert reasons["core+physics"] is None, reasons
+
+
+def canary(policy: Path, server: LlamaServer) -> dict[str, Any]:
+    """Return what `agoge blends canary` says of one server."""
+    at = f"engine=llamacpp+{server.url}?{PATIENT}"
+    done = agoge("blends", "canary", "--policy", str(policy), "--backend", at, "--json")
+    assert done.stdout, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == (0 if told["ok"] else 1)
+    return told
 
 
 def test_a_replica_that_is_killed_under_load_costs_no_request_that_had_not_begun(

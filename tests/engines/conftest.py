@@ -130,6 +130,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def router(vllm: VllmServer, policy: Path, built: Path, data: Path, say: Say) -> Iterator[Agoge]:
     """Agoge in front of it."""
     say("Agoge starts")
-    at = f"engine=vllm+{vllm.url}?{LIMITS}"
+    at = f"engine=vllm+{vllm.url}?{LIMITS}&canary=86400"  # proved at readiness, then left alone
     with serving(policy, data, "--blends", str(built), "--backend", at) as live:
         yield live
