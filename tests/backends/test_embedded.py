@@ -392,6 +392,7 @@ async def test_a_probe_names_every_adapter_too(
         {
             "prompt": "Once",
             "temperature": 0,
+            "ignore_eos": True,
             "lora": [{"id": number, "scale": scale} for number, scale in enumerate(scales)],
             "cache_prompt": False,
             "stream": False,
