@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from statistics import median_low
 
-from router.canary.distance import alike, distance, drift, expected_gap, gap, gaps, whole
+from router.canary.distance import distance, drift, expected_gaps, gap, gaps, whole
 from router.canary.findings import Answers, Finding, Findings, Limits, Line, Subject
 from router.core.blend import Blend
 from router.core.errors import BackendBroken, BackendOverloaded, BackendRefused, BlendUnavailable
@@ -188,17 +188,12 @@ class _Round:
                 self._fail(blend, f"its scale or weights are not what PEFT computes ({_figures(error, limit)})")
 
     async def _error(self, speaker: str, reference: Sequence[Line]) -> float | None:
-        errors = []
+        errors: list[float] = []
         for line in reference:
             heard = self.answers[speaker].get(line.prompt, ())
             if len(heard) < len(line.tokens):
                 heard = await self._probe(speaker, line.prompt, len(line.tokens), cold=True)
-            for token, text, logprob in zip(heard, line.tokens, line.logprobs, strict=False):
-                if not whole(text):  # a piece of a character: engines write it in several ways, or join it
-                    break
-                errors.append(expected_gap(token, text, logprob))
-                if not alike(token.text, text):
-                    break
+            errors += expected_gaps(heard, line.tokens, line.logprobs)
         return sum(errors) / len(errors) if errors else None
 
     async def check_mixing(self) -> None:
