@@ -51,8 +51,8 @@ class Proven:
     """`engine` under the name `name`. `reference` is served name -> what PEFT says, `base_reference` the base's.
 
     Nothing is served that `look_after` did not name and a proof did not pass, except in the manner `at_once`. A
-    blend is proved again when its served name changes, and everything when the engine was away: it may have come
-    back with other flags.
+    blend is proved again when its served name changes or was gone for a while, and everything when the engine was
+    away: it may have come back with other flags.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Proven:
         self._record: Record = lambda fact: None
         self._held: Inventory | None = None
         self._verdicts: dict[str, _Verdict] = {}
+        self._gone: set[str] = set()  # not held for a moment of the round under way
         self._trouble: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._due, self._settled, self._quiet = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -95,6 +96,10 @@ class Proven:
             self._away += 1
             raise
         self._held = found
+        for blend_id, (blend, _) in self._wanted.items():
+            if not found.serves(blend):  # unloaded: what comes back under its name may be something else
+                self._verdicts.pop(blend_id, None)
+                self._gone.add(blend_id)
         if self._missing() and self._trouble is None:  # after a trouble the next round has its own time
             self._begin()
         if not self._manner.at_once and not self._settled.is_set():
@@ -191,6 +196,7 @@ class Proven:
         subjects = self._part(held)
         if not subjects:
             return True
+        self._gone.clear()
 
         async def ask(probe: Probe) -> Sequence[Token]:
             nonlocal calls
@@ -229,11 +235,14 @@ class Proven:
     def _remember(self, subjects: Sequence[Subject], findings: Findings) -> None:
         for subject in subjects:
             blend = subject.blend.id
+            if blend in self._gone:
+                continue
             reason = findings.findings[blend].reason
             answers = findings.answers.get(blend, {})
             self._verdicts[blend] = _Verdict(subject.served, subject.content, reason, answers)
         for blend, why in findings.failed.items():  # one of an earlier part may turn out to be another's double
-            self._verdicts[blend] = replace(self._verdicts[blend], reason=why)
+            if blend in self._verdicts:
+                self._verdicts[blend] = replace(self._verdicts[blend], reason=why)
 
     def _tell(self, seconds: float, calls: int) -> None:
         reasons = {blend: self._verdicts[blend].reason for blend in self._wanted if blend in self._verdicts}

@@ -273,6 +273,21 @@ async def test_a_blend_under_a_new_name_is_proved_again(cast: Cast) -> None:
     await backend.aclose()
 
 
+async def test_a_blend_that_was_unloaded_and_loaded_is_proved_again(cast: Cast) -> None:
+    folders = {"core-1": cast.blends[CORE.id], "academic-1": cast.blends[ACADEMIC.id]}
+    names = {CORE.id: "core-1", ACADEMIC.id: "academic-1"}
+    engine = Renaming(TinyEngine(folders), dict(names))
+    backend = Proven("primary", engine, ONCE)
+    backend.look_after(dict.fromkeys([CORE, ACADEMIC]), lambda fact: None)
+    assert (await backend.inventory()).withdrawn == {}
+    del engine.names[CORE.id]
+    assert CORE.id not in (await backend.inventory()).published
+    engine.names[CORE.id] = "core-1"
+    engine.engine = TinyEngine(folders | {"core-1": folders["academic-1"]})  # loaded again, from a wrong folder
+    assert CORE.id in (await backend.inventory()).withdrawn
+    await backend.aclose()
+
+
 async def test_a_large_closure_is_proved_in_parts_and_told_apart_across_them(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
