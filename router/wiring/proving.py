@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from blends.reference import Line as Written
@@ -32,9 +32,11 @@ class Proving:
     limits: Limits
 
     @classmethod
-    def of(cls, options: Mapping[str, str], *, embedded: bool) -> Proving:
+    def of(cls, options: Mapping[str, str], *, embedded: bool, summing: bool = False) -> Proving:
         """Read canary=SECONDS, canary=off and canary_scale=0.05. Raises ValueError for what cannot be."""
         limits = _EMBEDDED if embedded else Limits(scale=_number(options, "canary_scale", Limits().scale))
+        if summing and not embedded:  # llama.cpp is told to keep no prefix: a long prompt would prove nothing more
+            limits = replace(limits, prompts=_EMBEDDED.prompts)
         if options.get("canary") == "off":
             return cls(None, limits)
         every = _number(options, "canary", _EMBEDDED_EVERY if embedded else _EVERY)

@@ -24,6 +24,9 @@ PATIENT = "connect=60&first_token=300&between_tokens=300"  # for machines that a
 ACADEMIC = "Explain the impact of music on memory."
 
 
+pytestmark = pytest.mark.timeout(900)  # two servers are proved before they serve: minutes on busy cores
+
+
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own_policy(tmp_path_factory.mktemp("policy"))
