@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from blends.adapter import CONFIG, WEIGHTS
 from blends.language import Example, Speaker, answer_losses, encode
 from blends.recipe import Recipe, Row, read_recipe, read_rows
-
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 Progress = Callable[[int, int, float], None]
 """Called after each step with (step, steps, loss)."""

@@ -46,6 +46,17 @@ def template_messages(prompt: Prompt) -> list[dict[str, Any]]:
     return [{**said, "role": "system"} if said["role"] == "developer" else said for said in messages(prompt)]
 
 
+def chat_body(model: str, prompt: Prompt, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the streamed chat request to the speaker `model`; `parameters` as the engine reads them."""
+    return {
+        **parameters,
+        "model": model,
+        "messages": template_messages(prompt),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
 def tgi_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sampling parameters in TGI's dialect. `parameters` are OpenAI's, by OpenAI's names.
 

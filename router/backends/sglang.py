@@ -15,13 +15,13 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
 from router.backends.chat_events import ChatEvents
-from router.backends.chat_request import openai_parameters, template_messages
+from router.backends.chat_request import chat_body, openai_parameters
 from router.backends.failures import answered
 from router.backends.holding import Published, holding, served_name
 from router.backends.http_engine import Call, HttpEngine
 from router.backends.model_list import read_models
 from router.backends.timeouts import Timeouts
-from router.backends.token_logprobs import TOP, openai_tokens
+from router.backends.token_logprobs import completion_body, openai_tokens
 from router.core.errors import BackendBroken, BackendRefused, BackendUnreachable
 from router.core.reply import Event, Inventory, Probe, Prompt, Token
 
@@ -102,15 +102,7 @@ class SglangBackend:
 
     def _chat(self, prompt: Prompt) -> Call:
         served = served_name(self.name, self._inventory, prompt.blend)
-        return Call(
-            {
-                **openai_parameters(prompt.parameters),
-                "model": self._model(served),
-                "messages": template_messages(prompt),
-                "stream": True,
-                "stream_options": {"include_usage": True},
-            }
-        )
+        return Call(chat_body(self._model(served), prompt, openai_parameters(prompt.parameters)))
 
     def _completion(self, probe: Probe) -> Call:
         if not self._base:
@@ -118,14 +110,7 @@ class SglangBackend:
         model = self._base  # bare on purpose: the canary must see what the base says
         if probe.blend is not None:
             model = self._model(served_name(self.name, self._inventory, probe.blend))
-        body = {
-            "model": model,
-            "prompt": probe.text,
-            "max_tokens": probe.tokens,
-            "temperature": 0,
-            "repetition_penalty": 1,  # the model's own generation_config.json may set another
-            "logprobs": TOP,
-        }
+        body = completion_body(model, probe)
         return Call({**body, "echo": True} if probe.cold else body)
 
     async def _update(self, verb: str, body: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
 from router.backends.chat_events import ChatEvents
-from router.backends.chat_request import template_messages, tgi_parameters
+from router.backends.chat_request import chat_body, tgi_parameters
 from router.backends.holding import Published, holding, served_name
 from router.backends.http_engine import Call, HttpEngine
 from router.backends.timeouts import Timeouts
@@ -99,15 +99,7 @@ class TgiBackend:
 
     def _chat(self, prompt: Prompt) -> Call:
         served = served_name(self.name, self._inventory, prompt.blend)
-        return Call(
-            {
-                **tgi_parameters(prompt.parameters),
-                "model": served,
-                "messages": template_messages(prompt),
-                "stream": True,
-                "stream_options": {"include_usage": True},
-            }
-        )
+        return Call(chat_body(served, prompt, tgi_parameters(prompt.parameters)))
 
     def _generate(self, probe: Probe) -> Call:
         adapter = (

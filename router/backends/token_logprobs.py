@@ -1,4 +1,4 @@
-"""The token logprobs of three dialects -> core tokens. Pure: knows response bodies, no client.
+"""The token logprobs of three dialects -> core tokens. Pure: knows bodies, no client.
 
 All probabilities are natural logarithms in all of them. Sources: TGI 3.3 router/src/lib.rs (Details), OpenAI's
 legacy completions as vLLM and SGLang write them, llama.cpp tools/server (completion_probabilities).
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from router.core.errors import BackendBroken
-from router.core.reply import Token
+from router.core.reply import Probe, Token
 
 TOP = 5
 """Alternatives asked for at each place: the most that TGI gives without being told otherwise."""
@@ -27,6 +27,18 @@ def tgi_tokens(backend: str, answer: Any) -> tuple[Token, ...]:
         )
 
     return _read(backend, read)
+
+
+def completion_body(model: str, probe: Probe) -> dict[str, Any]:
+    """Return the legacy completion that vLLM and SGLang answer with logprobs; `model` is who is to speak."""
+    return {
+        "model": model,
+        "prompt": probe.text,
+        "max_tokens": probe.tokens,
+        "temperature": 0,
+        "repetition_penalty": 1,  # the model's own generation_config.json may set another
+        "logprobs": TOP,
+    }
 
 
 def openai_tokens(backend: str, answer: Any, *, echoed: bool = False) -> tuple[Token, ...]:

@@ -14,13 +14,13 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
 from router.backends.chat_events import ChatEvents
-from router.backends.chat_request import openai_parameters, template_messages
+from router.backends.chat_request import chat_body, openai_parameters
 from router.backends.failures import answered
 from router.backends.holding import Published, holding, served_name
 from router.backends.http_engine import CHAT, Call, HttpEngine
 from router.backends.model_list import Models, read_models
 from router.backends.timeouts import Timeouts
-from router.backends.token_logprobs import TOP, openai_tokens
+from router.backends.token_logprobs import completion_body, openai_tokens
 from router.core.errors import BackendBroken, BackendFailed, BackendRefused, BackendUnreachable
 from router.core.reply import Event, Inventory, Probe, Prompt, Token
 
@@ -138,28 +138,13 @@ class VllmBackend:
 
     def _chat(self, prompt: Prompt, events: ChatEvents) -> Call:
         served = events.speaker = served_name(self.name, self._inventory, prompt.blend)
-        return Call(
-            {
-                **openai_parameters(prompt.parameters),
-                "model": served,
-                "messages": template_messages(prompt),
-                "stream": True,
-                "stream_options": {"include_usage": True},
-            }
-        )
+        return Call(chat_body(served, prompt, openai_parameters(prompt.parameters)))
 
     def _completion(self, probe: Probe) -> Call:
         if self._models is None:
             raise BackendUnreachable(f"{self.name}: the engine has not been looked at", backend=self.name)
         asked = self._models.base if probe.blend is None else served_name(self.name, self._inventory, probe.blend)
-        body = {
-            "model": asked,
-            "prompt": probe.text,
-            "max_tokens": probe.tokens,
-            "temperature": 0,
-            "repetition_penalty": 1,  # the model's own generation_config.json may set another
-            "logprobs": TOP,
-        }
+        body = completion_body(asked, probe)
         return Call({**body, "prompt_logprobs": 0} if probe.cold else body)
 
     def _check_update(self, status: int, said: str, what: str, meanings: dict[int, str]) -> None:

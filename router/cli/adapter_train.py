@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from blends.adapter import WEIGHTS
 from blends.base import BaseMissing
 from blends.language import BaseUnusable, Speaker
 from blends.recipe import RECIPE, RecipeInvalid, base_of, list_recipes, read_recipe, read_rows
@@ -140,4 +141,4 @@ def _find_core(core: str | None, out: Path, recipes: Path) -> Path | None:
     if core is None:
         return None
     fresh = out / core
-    return fresh if (fresh / "adapter_model.safetensors").is_file() else recipes / core
+    return fresh if (fresh / WEIGHTS).is_file() else recipes / core

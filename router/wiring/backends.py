@@ -38,11 +38,7 @@ def proving(address: Address) -> Proving:
     """Return how the address wants its engines proved. Raises SettingsInvalid for what cannot be."""
     kind, _, rest = address.spec.partition(":")
     try:
-        return Proving.of(
-            read_options(rest.partition("?")[2], OPTIONS[kind]),
-            embedded=kind == "embedded",
-            summing=kind.startswith("llamacpp"),
-        )
+        return Proving.of(kind, read_options(rest.partition("?")[2], OPTIONS[kind]))
     except ValueError as error:
         raise SettingsInvalid(f"backend {shown(address.name)}: {error}") from None
 

@@ -15,13 +15,15 @@ from router.core.policy import Policies, Policy
 from router.core.reachable import reachable
 from router.ports import Backend, Provable
 from router.replicas import Replicas
+from router.wiring.addresses import SUMMING
 from router.wiring.settings import SettingsInvalid
 
 _EVERY, _EMBEDDED_EVERY = 300.0, 3600.0
 """Seconds. The engine in this process cannot be started anew with other flags, and shares our cores."""
 _EMBEDDED_DELAY = 20.0  # seconds: whoever has just started it wants an answer first
-_EMBEDDED = Limits(prompts=(ENGLISH, RUSSIAN), together=2)
-"""As many at once as it has slots. It keeps no prefixes, so a long one would prove nothing more."""
+_SLOTS = 2  # of the engine in this process
+_WITHOUT_PREFIXES = (ENGLISH, RUSSIAN)
+"""For llama.cpp, which is told to keep no prefix of a prompt: a long one would prove nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,17 @@ class Proving:
     limits: Limits
 
     @classmethod
-    def of(cls, options: Mapping[str, str], *, embedded: bool, summing: bool = False) -> Proving:
-        """Read canary=SECONDS, canary=off and canary_scale=0.05. Raises ValueError for what cannot be."""
-        limits = _EMBEDDED if embedded else Limits(scale=_number(options, "canary_scale", Limits().scale))
-        if summing and not embedded:  # llama.cpp is told to keep no prefix: a long prompt would prove nothing more
-            limits = replace(limits, prompts=_EMBEDDED.prompts)
+    def of(cls, kind: str, options: Mapping[str, str]) -> Proving:
+        """Read canary=SECONDS, canary=off and canary_scale=0.05; `kind` is the address up to its first colon.
+
+        Raises ValueError for what cannot be.
+        """
+        embedded = kind == "embedded"
+        limits = Limits(scale=_number(options, "canary_scale", Limits().scale))
+        if f"{kind}:".startswith(SUMMING):
+            limits = replace(limits, prompts=_WITHOUT_PREFIXES)
+        if embedded:
+            limits = replace(limits, together=_SLOTS)
         if options.get("canary") == "off":
             return cls(None, limits)
         every = _number(options, "canary", _EMBEDDED_EVERY if embedded else _EVERY)
