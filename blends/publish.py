@@ -127,10 +127,14 @@ def llamacpp(files: Sequence[str], root: str, base_gguf: str) -> Launch:
     """llama.cpp adds single adapters up per request; each starts at 0, so that nobody speaks unasked."""
     paths((), root)
     listed = ",".join(f"{root.rstrip('/')}/{file}:0.0" for file in files)
+    names = ",".join(file.removesuffix(".gguf") for file in files)
     return Launch(
         ("llama-server", "-m", base_gguf, "--lora-scaled", listed),
         {},
-        ("no blend has to be built for it: the router sends every adapter's weight with every request",),
+        (
+            "no blend has to be built for it: the router sends every adapter's weight with every request",
+            f"in front of it: agoge serve --backend 'NAME=llamacpp+http://HOST:PORT?files={names}'",
+        ),
     )
 
 

@@ -445,10 +445,13 @@ def test_sglang_gets_rank_and_modules_that_hold_for_all(built: Path) -> None:
 def test_llamacpp_gets_each_adapter_once_and_silent(tmp_path: Path) -> None:
     built, out = tmp_path / "built", tmp_path / "gguf"
     good("build", ROOT / "policies/default.yaml", "--out", built, "--jobs", "1")
-    given = arguments(published(built, "llamacpp", "--out", out, "--root", "/g")["command"])
+    said = published(built, "llamacpp", "--out", out, "--root", "/g")
+    given = arguments(said["command"])
     files = sorted(file.name for file in out.iterdir())
     assert given["--lora-scaled"] == [",".join(f"/g/{name}:0.0" for name in files)]
     assert [name.rpartition("-")[0] for name in files] == ["academic", "core", "physics", "sport"]
+    stems = ",".join(name.removesuffix(".gguf") for name in files)
+    assert any(f"?files={stems}'" in note for note in said["notes"])
     for name in files:
         assert len(name.removesuffix(".gguf").rpartition("-")[2]) == 12
         assert (out / name).read_bytes()[:4] == b"GGUF"
