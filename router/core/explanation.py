@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from router.core.decision import Decision, Reason, Verdict
-from router.core.policy import Always, Policy
+from router.core.policy import Policy
 
 
 class Rule(StrEnum):

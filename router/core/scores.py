@@ -41,4 +41,4 @@ class Scores:
         return min(self.values, key=lambda label: (-self.values[label], label))
 
 
-NOTHING_SCORED = Scores()
+NOTHING_SCORED = Scores(nearest=())
