@@ -54,7 +54,7 @@ def read_exemplars(folder: Path) -> list[Row]:
     rows: list[Row] = []
     for file in files:
         for row in read_rows(file):
-            key = " ".join(row.text.casefold().split())
+            key = same(row.text)
             if key in labels:
                 label, first = labels[key]
                 raise RowError(
@@ -64,6 +64,16 @@ def read_exemplars(folder: Path) -> list[Row]:
             labels[key] = (row.label, file)
             rows.append(row)
     return sorted(rows)
+
+
+def same(text: str) -> str:
+    """Return what two texts have in common when they count as one: case and spaces do not matter."""
+    return " ".join(text.casefold().split())
+
+
+def line_of(row: Row) -> str:
+    """Return a row as its line of JSONL, newline included: what `read_rows` reads back."""
+    return json.dumps({"text": row.text, "label": row.label, "lang": row.lang}, ensure_ascii=False) + "\n"
 
 
 def digest(rows: Iterable[Row]) -> str:
