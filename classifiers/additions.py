@@ -13,7 +13,7 @@ from pathlib import Path
 
 from classifiers.encoders.text import MAX_CHARACTERS, has_words
 from classifiers.errors import RowError
-from classifiers.rows import Row, digest, line_of, read_exemplars, read_rows, same
+from classifiers.rows import Row, digest, line_of, read_exemplars, read_row, read_rows, same
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ def prepare(
     for text in (text.strip() for text in texts):
         _require_text(text, folder, seen)
         seen.add(same(text))
-        rows.append(Row(label, lang if lang is not None else guess_lang(text), text))
+        row = Row(label, lang if lang is not None else guess_lang(text), text)
+        rows.append(read_row(line_of(row), "the new exemplar"))  # what could not be read again is never written
     return Additions(tuple(rows), _file_of(label, folder), tuple(before))
 
 

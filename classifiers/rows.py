@@ -34,7 +34,7 @@ def read_rows(path: Path) -> list[Row]:
         raise RowError(f"{path}: cannot be read as UTF-8 text ({error}); expected {_SHAPE}") from error
     # Not splitlines(): that also splits at U+2028, which JSON allows inside a string.
     lines = content.split("\n")
-    rows = [_row(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    rows = [read_row(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise RowError(f"{path}: holds no rows; expected {_SHAPE}")
     return rows
@@ -91,7 +91,8 @@ def require_labels(rows: Sequence[Row], labels: Sequence[str], place: str) -> No
             raise RowError(f"{place}: unknown label {row.label!r} on {row.text!r}; known: {', '.join(labels)}")
 
 
-def _row(line: str, place: str) -> Row:
+def read_row(line: str, place: str) -> Row:
+    """Read one line; `place` is where it stands, for the `RowError`."""
     try:
         value: Any = json.loads(line)
     except json.JSONDecodeError as error:
