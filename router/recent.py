@@ -13,7 +13,7 @@ from router.core.decision import Decision
 from router.core.policy import Policy
 from router.core.scores import Neighbour
 
-KEPT = 2000  # some 5 KB each with the shipped 14 labels: 10 MB
+KEPT = 2000  # 2.3 KB each with 14 labels and four adapters: under 5 MB
 
 
 @dataclass(frozen=True, slots=True)
