@@ -34,7 +34,7 @@ def read_rows(path: Path) -> list[Row]:
         raise RowError(f"{path}: cannot be read as UTF-8 text ({error}); expected {_SHAPE}") from error
     # Not splitlines(): that also splits at U+2028, which JSON allows inside a string.
     lines = content.split("\n")
-    rows = [_row(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    rows = [read_row(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise RowError(f"{path}: holds no rows; expected {_SHAPE}")
     return rows
@@ -54,7 +54,7 @@ def read_exemplars(folder: Path) -> list[Row]:
     rows: list[Row] = []
     for file in files:
         for row in read_rows(file):
-            key = " ".join(row.text.casefold().split())
+            key = same(row.text)
             if key in labels:
                 label, first = labels[key]
                 raise RowError(
@@ -64,6 +64,16 @@ def read_exemplars(folder: Path) -> list[Row]:
             labels[key] = (row.label, file)
             rows.append(row)
     return sorted(rows)
+
+
+def same(text: str) -> str:
+    """Return what two texts have in common when they count as one: case and spaces do not matter."""
+    return " ".join(text.casefold().split())
+
+
+def line_of(row: Row) -> str:
+    """Return a row as its line of JSONL, newline included: what `read_rows` reads back."""
+    return json.dumps({"text": row.text, "label": row.label, "lang": row.lang}, ensure_ascii=False) + "\n"
 
 
 def digest(rows: Iterable[Row]) -> str:
@@ -81,7 +91,8 @@ def require_labels(rows: Sequence[Row], labels: Sequence[str], place: str) -> No
             raise RowError(f"{place}: unknown label {row.label!r} on {row.text!r}; known: {', '.join(labels)}")
 
 
-def _row(line: str, place: str) -> Row:
+def read_row(line: str, place: str) -> Row:
+    """Read one line; `place` is where it stands, for the `RowError`."""
     try:
         value: Any = json.loads(line)
     except json.JSONDecodeError as error:

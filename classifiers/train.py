@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,9 @@ from classifiers.progress import Progress, silent
 from classifiers.rows import Row
 
 STRENGTHS = (0.3, 1.0, 3.0, 10.0)  # candidates for scikit-learn's C
+Split = Callable[[Vectors, NDArray[np.str_], int], Folds]
+"""(vectors, labels, seed) -> folds: who is held out together."""
+
 _CHUNK = 64
 _TRIAL_TOLERANCE = 1e-3  # half the time of the final fit's 1e-4, for held-out losses equal to 0.2 %
 
@@ -43,8 +46,14 @@ class Trial(NamedTuple):
     logits: Matrix
 
 
-def train(rows: Sequence[Row], encoder: Encoder, seed: int = 0, progress: Progress = silent) -> Classifier:
-    """Fit a classifier; the order of `rows` does not matter.
+def train(
+    rows: Sequence[Row],
+    encoder: Encoder,
+    seed: int = 0,
+    progress: Progress = silent,
+    split: Split = split_by_topic,
+) -> Classifier:
+    """Fit a classifier; the order of `rows` does not matter. `split` sees them sorted.
 
     C and the temperature are chosen on exemplars held out by topic, and the metrics in `training` come from
     the same rows. Raises `RowError` for fewer than two labels or fewer than ten rows in one.
@@ -52,16 +61,18 @@ def train(rows: Sequence[Row], encoder: Encoder, seed: int = 0, progress: Progre
     ordered = tuple(sorted(rows))
     _require_enough(ordered)
     vectors = _encode([row.text for row in ordered], encoder, progress)
+    labels = np.array([row.label for row in ordered])
     # One BLAS thread: these products are small, and on a busy machine the pool's waiting made a fit ten times
     # slower.
     with threadpool_limits(limits=1):
-        return _fit(ordered, vectors, encoder, seed, progress)
+        return _fit(ordered, vectors, encoder, split(vectors, labels, seed), seed, progress)
 
 
-def _fit(rows: tuple[Row, ...], vectors: Vectors, encoder: Encoder, seed: int, progress: Progress) -> Classifier:
+def _fit(
+    rows: tuple[Row, ...], vectors: Vectors, encoder: Encoder, folds: Folds, seed: int, progress: Progress
+) -> Classifier:
     labels = np.array([row.label for row in rows])
     names, targets = np.unique(labels, return_inverse=True)
-    folds = split_by_topic(vectors, labels, seed)
     held_out = NEIGHBOUR_WEIGHT * _held_out_evidence(vectors, labels, folds)
     trials: list[Trial] = []
     for done, strength in enumerate(STRENGTHS, 1):

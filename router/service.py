@@ -19,9 +19,10 @@ from router.core.modes import Modes
 from router.core.policy import Policies, Policy
 from router.core.reading import Reading, confirmation, read
 from router.core.reply import Delta, Event, Finish, Prompt, Usage
-from router.core.scores import NOTHING_SCORED
+from router.core.scores import NOTHING_SCORED, Neighbour
 from router.fleet import Fleet
 from router.ports import CacheUnavailable, DecisionCache, Scorer, Sink
+from router.recent import Recent, Taken
 from router.stream import Reply
 
 LONG = 64  # messages; beyond, looking for directives in them may take longer than others should wait
@@ -55,7 +56,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A decision with what belongs to this one request: its id, its reading, and where it came from."""
+    """A decision with what belongs to this one request: its id, its reading, and where it came from.
+
+    `nearest` are the exemplars around the subject, where scoring it has just told them; None out of the cache.
+    """
 
     id: str
     decision: Decision
@@ -63,6 +67,12 @@ class Routed:
     policy: Policy
     state: State
     cache: Literal["hit", "miss"]
+    nearest: tuple[Neighbour, ...] | None = None
+
+    @property
+    def taken(self) -> Taken:
+        """What may be kept of it: everything but the conversation."""
+        return Taken(self.id, self.decision, self.policy, self.reading.asked_by, self.cache, self.nearest)
 
 
 class Router:
@@ -74,6 +84,7 @@ class Router:
         self.state = state
         self.scorer = scorer
         self.cache = cache
+        self.recent = Recent()
         self._secret = secret
         self._sinks = tuple(sinks)
         self._storing: set[asyncio.Task[None]] = set()
@@ -105,13 +116,15 @@ class Router:
             # The subject too: behind a bare directive it is empty, and nothing else here would tell that apart.
             prefix=[*(message.text for message in reading.messages if message.role == "user"), reading.subject],
         )
-        decision = await self._recall(key)
+        decision, nearest = await self._recall(key), None
         cache: Literal["hit", "miss"] = "hit" if decision else "miss"
         if decision is None:
             scores = await self.scorer.score(reading.subject) if reading.subject.strip() else NOTHING_SCORED
+            nearest = scores.nearest
             decision = replace(decide(policy, scores, reading.asked), classifier=self.scorer.fingerprint)
             self._remember(key, decision)
-        routed = Routed(f"dec_{uuid.uuid4().hex}", decision, reading, policy, state, cache)
+        routed = Routed(f"dec_{uuid.uuid4().hex}", decision, reading, policy, state, cache, nearest)
+        self.recent.keep(routed.taken)
         self.record(Decided(routed.id, decision, cache, time.perf_counter() - started, ask.request_id))
         return routed
 

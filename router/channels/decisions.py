@@ -1,14 +1,19 @@
-"""POST /v1/decisions: decide and explain, call no engine. For Switch nodes, tests and curiosity."""
+"""POST /v1/decisions: decide and explain, call no engine. GET /v1/decisions/{id}: explain one that was taken.
+
+For Switch nodes, tests and curiosity. The Link header of every answer leads to the second.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
 from router.channels.openai import read_model
-from router.channels.openapi import DECISION_BODY, DECISION_RESPONSES, SHOWN_KEY
+from router.channels.openapi import DECISION_BODY, DECISION_RESPONSES, REMEMBERED_RESPONSES, SHOWN_KEY
 from router.channels.request_id import request_id
 from router.channels.wire import (
     Identify,
@@ -20,14 +25,18 @@ from router.channels.wire import (
     unless_gone,
 )
 from router.core.conversation import Conversation, Message
+from router.core.decision import Decision
 from router.core.errors import BadRequest
-from router.service import Ask, Routed, Router
+from router.core.explanation import Explanation, explain
+from router.core.scores import Neighbour
+from router.recent import KEPT, Taken
+from router.service import Ask, Router
 
 NEIGHBOURS = 5
 
 
 def decision_routes(router: Router, identify: Identify) -> APIRouter:
-    """Return the route of this channel."""
+    """Return the routes of this channel."""
     routes = APIRouter(prefix="/v1", tags=["Decisions"], dependencies=[Depends(SHOWN_KEY)])
 
     @routes.post(
@@ -41,30 +50,78 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
         tenant, role = identify(bearer(request))
         body = await read_body(request)
         ask = Ask(_conversation(body), read_model(body), {}, tenant, role, request_id(request))
-        told, headers = await unless_gone(request, explain(router, ask))
+        told, headers = await unless_gone(request, decide_and_explain(router, ask))
         return JSONResponse(told, headers=headers)
+
+    @routes.get(
+        "/decisions/{id}",
+        summary="Why a recent decision came out as it did",
+        response_model=None,
+        responses=REMEMBERED_RESPONSES,
+    )
+    async def decision(request: Request, id: str) -> JSONResponse:
+        taken = router.recent.find(id, *identify(bearer(request)))
+        if taken is None:
+            raise _forgotten(id)
+        return JSONResponse(decision_told(taken, taken.nearest))
 
     return routes
 
 
-async def explain(router: Router, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]:
-    """Decide and return (the decision with every verdict and the nearest exemplars, its headers)."""
+def _forgotten(id: str) -> BadRequest:
+    refusal = BadRequest(
+        f"no decision {id!r:.80} is remembered here; each process keeps its last {KEPT}, for the tenant and role "
+        "that they were taken for; POST /v1/decisions explains a prompt",
+        code="decision_not_found",
+        param="id",
+    )
+    refusal.status = 404
+    return refusal
+
+
+async def decide_and_explain(router: Router, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]:
+    """Decide and return (the decision with everything that explains it, its headers)."""
     routed = await router.decide(ask)
-    subject = routed.reading.subject
-    near = await router.scorer.nearest(subject, NEIGHBOURS) if subject.strip() else ()
-    told = {
+    near: Sequence[Neighbour] | None = routed.nearest
+    if near is None:  # out of the cache, which holds no exemplars
+        subject = routed.reading.subject
+        near = await router.scorer.nearest(subject, NEIGHBOURS) if subject.strip() else ()
+    return decision_told(routed.taken, near), decision_headers(routed)
+
+
+def decision_told(taken: Taken, near: Sequence[Neighbour] | None) -> dict[str, Any]:
+    """Return a decision with every verdict, its explanation and the nearest exemplars, where they are known."""
+    return {
         "object": "agoge.decision",
-        **decision_object(routed),
-        "verdicts": _verdicts(routed),
-        "nearest": [{"text": n.text, "label": n.label, "similarity": round(n.similarity, 4)} for n in near],
-        "classifier": routed.decision.classifier,
-        "tenant": routed.decision.tenant,
-        "role": routed.decision.role,
+        **decision_object(taken),
+        "verdicts": _verdicts(taken.decision),
+        "explanation": _explanation(explain(taken.decision, taken.policy)),
+        "nearest": None if near is None else [_neighbour(each) for each in near[:NEIGHBOURS]],
+        "classifier": taken.decision.classifier,
+        "tenant": taken.decision.tenant,
+        "role": taken.decision.role,
     }
-    return told, decision_headers(routed)
 
 
-def _verdicts(routed: Routed) -> list[dict[str, Any]]:
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    return {
+        "rule": explanation.rule,
+        "because": explanation.because,
+        "runner_up": None if explanation.runner_up is None else asdict(explanation.runner_up),
+        "margins": [asdict(margin) for margin in explanation.margins],
+    }
+
+
+def _neighbour(near: Neighbour) -> dict[str, Any]:
+    return {
+        "text": near.text,
+        "label": near.label,
+        "similarity": round(near.similarity, 4),
+        "distance": round(near.distance, 4),
+    }
+
+
+def _verdicts(decision: Decision) -> list[dict[str, Any]]:
     return [
         {
             "adapter": v.adapter,
@@ -75,7 +132,7 @@ def _verdicts(routed: Routed) -> list[dict[str, Any]]:
             "score": v.score,
             "gate": v.gate,
         }
-        for v in routed.decision.verdicts
+        for v in decision.verdicts
     ]
 
 

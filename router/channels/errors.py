@@ -19,7 +19,10 @@ from router.core.errors import BadRequest, Refused
 from router.core.facts import RequestRefused
 from router.service import Router
 
-ROUTES = "POST /v1/chat/completions, GET /v1/models, POST /v1/decisions; /openapi.json describes them"
+ROUTES = (
+    "POST /v1/chat/completions, GET /v1/models, POST /v1/decisions, GET /v1/decisions/ID; "
+    "/openapi.json describes them"
+)
 
 
 def error_object(refusal: Refused) -> dict[str, Any]:

@@ -213,7 +213,7 @@ async def _collect(head: _Head, routed: Routed, reply: Reply) -> dict[str, Any]:
     if calls:
         message["tool_calls"] = [calls[index] for index in sorted(calls)]
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
-    told = decision_object(routed) | {"backend": reply.backend, "stand_in": reply.stand_in}
+    told = decision_object(routed.taken) | {"backend": reply.backend, "stand_in": reply.stand_in}
     if reply.stand_in:
         told |= {"adapters": {}, "blend": ""}
     return head.body("chat.completion", [choice], usage=_usage(usage), agoge=told)

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi.security import HTTPBearer
 
 from router.channels.wire import ROLES
+from router.core.explanation import Rule
 
 Schema = dict[str, Any]
 
@@ -30,6 +31,8 @@ _TEXT: Schema = {"type": "string"}
 _OR_NONE: Schema = {"type": ["string", "null"]}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
 _PENALTY: Schema = {"type": "number", "minimum": -2, "maximum": 2}
+_NUMBER: Schema = {"type": "number"}
+_NUMBER_OR_NONE: Schema = {"type": ["number", "null"]}
 _NUMBERS: Schema = {"type": "object", "additionalProperties": {"type": "number"}}
 
 _PART = _object({"type": _TEXT, "text": _TEXT}, ["type"])
@@ -121,15 +124,41 @@ _VERDICT = {
     "reason": _TEXT,
     "weight": {"type": "number"},
     "label": _OR_NONE,
-    "score": {"type": ["number", "null"]},
-    "gate": {"type": ["number", "null"]},
+    "score": _NUMBER_OR_NONE,
+    "gate": _NUMBER_OR_NONE,
 }
-_NEIGHBOUR = {"text": _TEXT, "label": _TEXT, "similarity": {"type": "number"}}
+_NEIGHBOUR = {"text": _TEXT, "label": _TEXT, "similarity": _NUMBER, "distance": _NUMBER}
+_RUNNER_UP = {"label": _TEXT, "score": _NUMBER, "gap": _NUMBER}
+_MARGIN = {
+    "adapter": _TEXT,
+    "label": _TEXT,
+    "score": _NUMBER_OR_NONE,
+    "gate": _NUMBER,
+    "margin": {**_NUMBER_OR_NONE, "description": "score minus gate; null where nothing was scored"},
+    "speaks": {"type": "boolean"},
+    "reason": _TEXT,
+    "joins_at": {
+        **_NUMBER_OR_NONE,
+        "description": "the least score with which it would have spoken, the others as they were; null: none",
+    },
+    "because": _TEXT,
+}
+_EXPLANATION: Mapping[str, Schema] = {
+    "rule": {"type": "string", "enum": [rule.value for rule in Rule]},
+    "because": _TEXT,
+    "runner_up": {"anyOf": [_object(_RUNNER_UP, list(_RUNNER_UP)), {"type": "null"}]},
+    "margins": {"type": "array", "items": _object(_MARGIN, list(_MARGIN))},
+}
 _EXPLAINED: Mapping[str, Schema] = {
     "object": {"const": "agoge.decision"},
     **_DECIDED,
     "verdicts": {"type": "array", "items": _object(_VERDICT, list(_VERDICT))},
-    "nearest": {"type": "array", "items": _object(_NEIGHBOUR, list(_NEIGHBOUR))},
+    "explanation": _object(_EXPLANATION, list(_EXPLANATION)),
+    "nearest": {
+        "type": ["array", "null"],
+        "items": _object(_NEIGHBOUR, list(_NEIGHBOUR)),
+        "description": "nearest exemplars first; null by id, where the decision came out of the cache",
+    },
     "classifier": _TEXT,
     "tenant": _TEXT,
     "role": _OR_NONE,
@@ -151,6 +180,7 @@ _HEADERS = {
         "x-agoge-adapters": "who speaks, such as core=1.0,physics=0.8",
         "x-agoge-blend": "the blend's content-addressed id",
         "x-agoge-cache": "hit or miss",
+        "link": "where this decision is explained: GET /v1/decisions/{id}",
     }.items()
 }
 
@@ -164,6 +194,13 @@ CHAT_RESPONSES: Responses = {
         "description": "The answer; with `stream` as server-sent events that end on `data: [DONE]`",
         "headers": {**_HEADERS, "x-agoge-backend": {"description": "the engine that answers", "schema": _TEXT}},
         "content": {**_json(_COMPLETION), "text/event-stream": {"schema": _TEXT}},
+    },
+    **ERRORS,
+}
+REMEMBERED_RESPONSES: Responses = {
+    200: {
+        "description": "The decision as it was taken, explained",
+        "content": _json(_object(_EXPLAINED, list(_EXPLAINED))),
     },
     **ERRORS,
 }

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from router.channels.json_body import read_object
 from router.core.conversation import Conversation, Message
 from router.core.errors import BadRequest
+from router.recent import Taken
 from router.service import Routed
 
 MAX_BODY = 8 * 1024 * 1024  # bytes: a 100k-token prompt in UTF-8 with room for an image or two
@@ -109,14 +110,15 @@ def decision_headers(routed: Routed) -> dict[str, str]:
         "x-agoge-adapters": header_text(str(decision.blend)),
         "x-agoge-blend": header_text(decision.blend.id),
         "x-agoge-cache": routed.cache,
+        "link": f'</v1/decisions/{routed.id}>; rel="describedby"; type="application/json"',  # RFC 8288
     }
 
 
-def decision_object(routed: Routed) -> dict[str, Any]:
+def decision_object(taken: Taken) -> dict[str, Any]:
     """Return the additive `agoge` field of a whole answer."""
-    decision = routed.decision
+    decision = taken.decision
     return {
-        "decision_id": routed.id,
+        "decision_id": taken.id,
         "label": decision.label,
         "scores": dict(decision.scores),
         "out_of_domain": decision.out_of_domain,
@@ -125,8 +127,8 @@ def decision_object(routed: Routed) -> dict[str, Any]:
         "blend": decision.blend.id,
         "reason": decision.reason,
         "why": decision.why(),
-        "asked_by": routed.reading.asked_by,
-        "cache": routed.cache,
+        "asked_by": taken.asked_by,
+        "cache": taken.cache,
         "policy": decision.policy,
     }
 

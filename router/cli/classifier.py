@@ -47,7 +47,7 @@ def command() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split into topics.")
 def train(exemplars: Path | None, encoder: str, out: Path, seed: int) -> None:
     """Train a classifier on exemplars and write the artefact."""
-    with _errors(), _bar() as progress:
+    with refusals(), bars() as progress:
         rows = classifiers.read_exemplars(exemplars or shipped("policies", "exemplars"))
         trained = classifiers.train(rows, classifiers.open_encoder(encoder), seed, progress)
         trained.save(out)
@@ -61,7 +61,7 @@ def train(exemplars: Path | None, encoder: str, out: Path, seed: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(data: Path, folder: Path, exemplars: Path | None, as_json: bool) -> None:
     """Measure a classifier on labelled rows; without an artefact one is trained from the exemplars first."""
-    with _errors(), _bar() as progress:
+    with refusals(), bars() as progress:
         rows = classifiers.read_rows(data)
         classifier = _load_or_train(folder, exemplars or shipped("policies", "exemplars"), progress)
         report = classifiers.evaluate(classifier, rows, progress)
@@ -77,7 +77,7 @@ def evaluate(data: Path, folder: Path, exemplars: Path | None, as_json: bool) ->
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as one JSON object.")
 def show(folder: Path, as_json: bool) -> None:
     """Print what an artefact is: encoder, labels, counts and the figures of its cross-validation."""
-    with _errors():
+    with refusals():
         manifest = read_manifest(folder)
     if as_json:
         click.echo(json.dumps(manifest, ensure_ascii=False, indent=2))
@@ -97,7 +97,7 @@ def _load_or_train(folder: Path, exemplars: Path, progress: classifiers.Progress
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Turn refusals into one line on standard error and exit status 1."""
     try:
         yield
@@ -106,7 +106,7 @@ def _errors() -> Iterator[None]:
 
 
 @contextmanager
-def _bar() -> Iterator[classifiers.Progress]:
+def bars() -> Iterator[classifiers.Progress]:
     """A progress bar per stage, on standard error."""
     with Bar(console=Console(stderr=True)) as bar:
         stages: dict[str, Any] = {}
@@ -142,7 +142,7 @@ def _print_figures(figures: Mapping[str, Any]) -> None:
         [lang, str(count), *(f"{figures[name][lang]:.3f}" for name in columns)]
         for lang, count in figures["rows"].items()
     ]
-    _print_table(["language", "rows", *columns], lines)
+    print_table(["language", "rows", *columns], lines)
 
 
 def _print_labels(labels: Mapping[str, Any]) -> None:
@@ -150,10 +150,10 @@ def _print_labels(labels: Mapping[str, Any]) -> None:
     lines = [
         [label, str(one["support"]), *(f"{one[name]:.3f}" for name in columns)] for label, one in labels.items()
     ]
-    _print_table(["label", "rows", *columns], lines)
+    print_table(["label", "rows", *columns], lines)
 
 
-def _print_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     table = Table(box=None, pad_edge=False)
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", no_wrap=True)

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from router.caches import open_cache
-from router.channels.decisions import explain
+from router.channels.decisions import decide_and_explain
+from router.cli.decide_text import lines, lines_explained
 from router.cli.options import fail, read_settings, serving_options
 from router.core.conversation import Conversation, Message
 from router.core.errors import AgogeError
@@ -27,8 +28,11 @@ from router.wiring.settings import Settings
 @click.option("--model", help="As in OpenAI's model field: auto, physics, physics+core, academic ...")
 @click.option("--tenant", default="default", show_default=True, help="Decide as for this tenant of the policy.")
 @click.option("--role", help="... in this role.")
+@click.option("--explain", "explained", is_flag=True, help="Print rule, margins and nearest exemplars too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole object of POST /v1/decisions.")
-def command(text: str, model: str | None, tenant: str, role: str | None, as_json: bool, **options: Any) -> None:
+def command(
+    text: str, model: str | None, tenant: str, role: str | None, explained: bool, as_json: bool, **options: Any
+) -> None:
     """Decide."""
     try:
         text.encode()
@@ -42,11 +46,8 @@ def command(text: str, model: str | None, tenant: str, role: str | None, as_json
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
         return
-    score = f" {told['scores'][told['label']]:.2f}" if told["label"] else ""
-    click.echo(f"label     {told['label'] or 'none'}{score}")
-    click.echo("adapters  " + ", ".join(f"{name} x {weight}" for name, weight in told["adapters"].items()))
-    click.echo(f"blend     {told['blend']}")
-    click.echo(f"why       {told['why']}")
+    for line in (*lines(told), *(lines_explained(told) if explained else ())):
+        click.echo(line)
 
 
 async def _decide(settings: Settings, ask: Ask) -> dict[str, Any]:
@@ -54,7 +55,7 @@ async def _decide(settings: Settings, ask: Ask) -> dict[str, Any]:
     try:
         state = await load_rules(settings, scorer, RussianLemmatizer())
         router = Router(state, scorer, open_cache(settings.cache), settings.secret())
-        told, _ = await explain(router, ask)
+        told, _ = await decide_and_explain(router, ask)
         return told
     finally:
         scorer.close()

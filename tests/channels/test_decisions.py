@@ -1,4 +1,4 @@
-"""POST /v1/decisions: the same decision as chat would take, explained, and no engine called."""
+"""POST /v1/decisions: the same decision as chat would take, explained, and no engine called. GET: by its id."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from pathlib import Path
 import httpx
 import pytest
 
+from router.core.scores import Neighbour
 from tests.stage import Stage, staged
+from tests.stubs import POLICY
+
+NEAREST = [{"text": "why is the sky blue", "label": "physics", "similarity": 0.75, "distance": 0.25}]
+TENANTS = POLICY + "tenants: { clinic: { compose: { at_most: 1 } } }\nroles: { editor: {} }\n"
+KEYS = """\
+keys:
+  sk-plain: { tenant: default }
+  sk-plain-too: { tenant: default }
+  sk-editor: { tenant: default, role: editor }
+  sk-clinic: { tenant: clinic }
+"""
 
 
 @pytest.fixture
@@ -32,7 +44,7 @@ async def test_every_adapter_has_its_verdict_and_the_nearest_exemplars_are_named
         "physics": (True, "scored", 0.5),
         "sport": (False, "below_gate", 0.5),
     }
-    assert told["nearest"] == [{"text": "why is the sky blue", "label": "physics", "similarity": 0.75}]
+    assert told["nearest"] == NEAREST
     assert told["scores"]["physics"] == 0.9
     assert stage.backends["first"].prompts == []
 
@@ -69,3 +81,98 @@ async def test_bad_input_says_what_would_be_right(stage: Stage, payload: object,
     answer = await decide(stage, payload)
     assert answer.status_code == 400
     assert says in answer.json()["error"]["message"]
+
+
+async def test_the_explanation_names_the_rule_the_runner_up_and_the_margins(stage: Stage) -> None:
+    told = (await decide(stage, {"input": "why is the sky blue"})).json()["explanation"]
+    assert told["rule"] == "best_scores"
+    assert told["because"].startswith("rule 3: best by score among the open gates: physics")
+    assert told["runner_up"] == {"label": "general", "score": 0.05, "gap": pytest.approx(0.85)}
+    physics, sport = told["margins"]
+    assert (physics["adapter"], physics["speaks"], physics["joins_at"]) == ("physics", True, None)
+    assert physics["margin"] == pytest.approx(0.4)
+    assert (sport["adapter"], sport["margin"], sport["joins_at"]) == ("sport", pytest.approx(-0.45), 0.5)
+    assert sport["because"] == "would have joined at 0.50; it has 0.05"
+
+
+async def test_neighbours_of_a_fresh_decision_cost_no_second_embedding(stage: Stage) -> None:
+    asked: list[str] = []
+
+    async def nearest(text: str, count: int) -> list[Neighbour]:
+        asked.append(text)
+        return [Neighbour("asked anew", "physics", 0.5)]
+
+    stage.scorer.nearest = nearest  # type: ignore[method-assign]
+    assert (await decide(stage, {"input": "sky"})).json()["nearest"] == NEAREST
+    assert asked == []
+    again = (await decide(stage, {"input": "sky"})).json()
+    assert (again["cache"], again["nearest"][0]["text"], asked) == ("hit", "asked anew", ["sky"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_link_of_an_answer_leads_to_its_explanation(stage: Stage, stream: bool) -> None:
+    messages = [{"role": "user", "content": "a secret about the sky"}]
+    async with httpx.AsyncClient(base_url=stage.url, timeout=20) as client:
+        chat = await client.post("/v1/chat/completions", json={"messages": messages, "stream": stream})
+        link = chat.links["describedby"]
+        assert link["url"] == f"/v1/decisions/{chat.headers['x-agoge-decision-id']}"
+        answer = await client.get(link["url"])
+        decided = (await client.post("/v1/decisions", json={"messages": messages})).json()
+    told = answer.json()
+    assert answer.status_code == 200
+    assert (told["decision_id"], told["cache"]) == (chat.headers["x-agoge-decision-id"], "miss")
+    for same in ("object", "label", "scores", "verdicts", "explanation", "nearest", "blend", "policy", "tenant"):
+        assert told[same] == decided[same], same
+    assert told["nearest"] == NEAREST
+    assert "secret" not in answer.text
+
+
+async def test_by_id_a_decision_out_of_the_cache_has_its_explanation_and_no_exemplars(stage: Stage) -> None:
+    first, again = [(await decide(stage, {"input": "sky"})) for _ in range(2)]
+    async with httpx.AsyncClient(base_url=stage.url, timeout=20) as client:
+        fresh, cached = [(await client.get(each.links["describedby"]["url"])).json() for each in (first, again)]
+    assert (fresh["cache"], fresh["nearest"]) == ("miss", NEAREST)
+    assert (cached["cache"], cached["nearest"]) == ("hit", None)
+    assert cached["explanation"] == fresh["explanation"]
+    assert cached["decision_id"] != fresh["decision_id"]
+
+
+async def test_a_decision_is_explained_by_the_policy_it_was_taken_under(stage: Stage) -> None:
+    link = (await decide(stage, {"input": "sky"})).links["describedby"]["url"]
+    before = stage.router.state.policies.revision
+    stage.policy.write_text(POLICY.replace("at_least: 0.5 }", "at_least: 0.95 }"), encoding="utf-8")
+    await stage.watch.reload()
+    assert stage.router.state.policies.revision != before
+    async with httpx.AsyncClient(base_url=stage.url, timeout=20) as client:
+        told = (await client.get(link)).json()
+    assert [each["gate"] for each in told["explanation"]["margins"]] == [0.5, 0.5]
+
+
+async def test_another_callers_decision_is_not_found_and_looks_like_none(tmp_path: Path) -> None:
+    async with (
+        staged(tmp_path, policy=TENANTS, keys=KEYS) as stage,
+        httpx.AsyncClient(base_url=stage.url, timeout=20) as client,
+    ):
+
+        async def told(key: str, id: str) -> httpx.Response:
+            return await client.get(f"/v1/decisions/{id}", headers={"authorization": f"Bearer {key}"})
+
+        made = await client.post(
+            "/v1/decisions", json={"input": "sky"}, headers={"authorization": "Bearer sk-plain"}
+        )
+        id = made.headers["x-agoge-decision-id"]
+        assert (await told("sk-plain", id)).json()["decision_id"] == id
+        assert (await told("sk-plain-too", id)).status_code == 200  # the same tenant and role
+        for other in ("sk-editor", "sk-clinic"):
+            refused = await told(other, id)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (404, "decision_not_found")
+            unknown = (await told(other, "dec_0")).json()["error"]["message"]
+            assert refused.json()["error"]["message"].replace(id, "dec_0") == unknown
+
+
+async def test_an_id_that_nobody_gave_is_refused_briefly(stage: Stage) -> None:
+    async with httpx.AsyncClient(base_url=stage.url, timeout=20) as client:
+        answer = await client.get(f"/v1/decisions/{'x' * 5000}")
+    assert answer.status_code == 404
+    assert len(answer.text) < 600
+    assert "POST /v1/decisions explains a prompt" in answer.json()["error"]["message"]

@@ -18,6 +18,7 @@ ROUTES = [
     ("GET", "/v1/models"),
     ("GET", "/v1/models/auto"),
 ]
+BY_ID = ("GET", "/v1/decisions/dec_0")
 BODY = {"messages": [{"role": "user", "content": "sky"}]}
 
 
@@ -27,7 +28,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         yield made
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize(("method", "path"), [*ROUTES, BY_ID])
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer sk-wrong", "Basic sk-right", "sk-right", "Bearer sk-right x"]
 )

@@ -45,9 +45,9 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         yield live
 
 
-async def shown(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
-    """Return the document's entry of `POST path`."""
-    entry: dict[str, Any] = (await client.get("/openapi.json")).json()["paths"][path]["post"]
+async def shown(client: httpx.AsyncClient, path: str, method: str = "post") -> dict[str, Any]:
+    """Return the document's entry of this path and method."""
+    entry: dict[str, Any] = (await client.get("/openapi.json")).json()["paths"][path][method]
     return entry
 
 
@@ -74,10 +74,17 @@ async def test_answers_and_errors_have_the_shape_that_is_shown(stage: Stage) -> 
             responses = (await shown(client, path))["responses"]
             answer = await client.post(path, json=body)
             validator(responses["200"]).validate(answer.json())
-            assert responses["200"]["headers"].keys() == {n for n in answer.headers if n.startswith("x-agoge-")}
+            assert responses["200"]["headers"].keys() == {
+                n for n in answer.headers if n.startswith("x-agoge-") or n == "link"
+            }
             refused = await client.post(path, json={**body, "model": "nobody"})
             validator(responses["4XX"]).validate(refused.json())
             assert "422" not in responses  # FastAPI's own error form, which we never send
+        responses = (await shown(client, "/v1/decisions/{id}", "get"))["responses"]
+        for answered in ("/v1/chat/completions", "/v1/decisions"):
+            answer = await client.get((await client.post(answered, json=SKY)).links["describedby"]["url"])
+            validator(responses["200"]).validate(answer.json())
+        validator(responses["4XX"]).validate((await client.get("/v1/decisions/dec_0")).json())
 
 
 async def test_the_decisions_body_is_what_the_server_takes(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nextafter
 from typing import Any
 
 from hypothesis import HealthCheck, assume, given, settings
@@ -11,6 +12,7 @@ from bench.oracle import oracle
 from router.core.decide import decide
 from router.core.decision import Decision
 from router.core.errors import Contradiction, Forbidden, UnknownMode
+from router.core.explanation import Margin, explain
 from router.core.policy import Always, Policy, WhenLabel
 from router.core.reachable import reachable
 from router.core.scores import Scores
@@ -123,6 +125,28 @@ def test_raising_a_labels_score_never_drops_its_own_adapter(
             higher = data.draw(st.floats(scores[verdict.label], 1))
             after = decide(policy, Scores({**scores, verdict.label: higher}), None)
             assert verdict.adapter in after.blend.weights
+
+
+@calm
+@given(documents(), SCORES, ASKS)
+def test_a_silent_adapter_speaks_from_exactly_the_score_that_the_explanation_names(
+    document: dict[str, Any], scores: Scores, asked: frozenset[str] | None
+) -> None:
+    policy = profile(document)
+    explanation = explain(decided(policy, scores, asked), policy)
+
+    def speaks(margin: Margin, score: float) -> bool:
+        changed = Scores({**scores.values, margin.label: score}, scores.out_of_domain)
+        return margin.adapter in decide(policy, changed, asked).blend.weights
+
+    for margin in explanation.margins:
+        if margin.speaks:
+            assert margin.joins_at is None
+        elif margin.joins_at is None:
+            assert not speaks(margin, 1.0)
+        else:
+            assert speaks(margin, margin.joins_at)
+            assert not speaks(margin, nextafter(margin.joins_at, 0.0))
 
 
 @calm
