@@ -197,30 +197,32 @@ class _Round:
         return sum(errors) / len(errors) if errors else None
 
     async def check_mixing(self) -> None:
-        """Let all speak at once on one long prompt, twice, and hear whether anybody sounds different.
+        """Let all speak at once on one long prompt, twice, and hear whether any blend sounds different.
 
-        Whoever does was given somebody else's state: the first to ask is spared, so nobody is trusted then.
+        Whichever does was given somebody else's state: the first to ask is spared, so no blend is trusted then.
+        The base asks along and is not judged: nobody is served by it, and vLLM on a CPU answers it by an adapter
+        of its batch without ever confusing the adapters.
         """
         speakers = [speaker for speaker in self._blends if speaker in self.answers]
-        if len(speakers) < 2:
+        blends = [speaker for speaker in speakers if speaker != BASE]
+        if not blends:
             return
-        limits = {speaker: self._tolerance(speaker) for speaker in speakers}
+        limits = {blend: self._tolerance(blend) for blend in blends}
         strays: dict[str, float] = dict.fromkeys(speakers, 0.0)
         for order in (speakers, speakers[::-1]):
             for speaker, stray in (await self._together(order)).items():
                 strays[speaker] = max(strays[speaker], stray)
-        suspects = [speaker for speaker in speakers if strays[speaker] > limits[speaker]]
+        suspects = [blend for blend in blends if strays[blend] > limits[blend]]
         if suspects:  # once more, before anything is refused
             again = await self._together(speakers)
-            strays |= {speaker: min(strays[speaker], again[speaker]) for speaker in suspects}
-            suspects = [speaker for speaker in suspects if strays[speaker] > limits[speaker]]
-        for blend in self.findings.keys() & strays.keys():
+            strays |= {blend: min(strays[blend], again[blend]) for blend in suspects}
+            suspects = [blend for blend in suspects if strays[blend] > limits[blend]]
+        for blend in blends:
             self._found(blend, mixing=strays[blend])
         if suspects:
-            worst = max(suspects, key=lambda speaker: strays[speaker])
-            who = worst or "the base"
+            worst = max(suspects, key=lambda blend: strays[blend])
             for blend in self._standing():
-                figures = f"{who} strays: {_figures(strays[worst], limits[worst])}"
+                figures = f"{worst} strays: {_figures(strays[worst], limits[worst])}"
                 self._fail(
                     blend, f"adapters share a prefix cache: asked at once, they change each other ({figures})"
                 )
@@ -242,10 +244,9 @@ class _Round:
 
     # Bookkeeping
 
-    def _tolerance(self, speaker: str) -> float:
-        """Return how far a speaker may stray from itself: the base by the least that any adapter changes."""
-        changes = [finding.base for finding in self.findings.values() if finding.base is not None]
-        change = min(changes, default=0.0) if speaker == BASE else self.findings[speaker].base or 0.0
+    def _tolerance(self, blend: str) -> float:
+        """Return how far a blend may stray from itself."""
+        change = self.findings[blend].base or 0.0
         return max(self._limits.stray, self._limits.margin * self.noise, self._limits.share * change)
 
     def _standing(self) -> list[str]:

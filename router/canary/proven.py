@@ -223,9 +223,11 @@ class Proven:
         return self._trouble is None
 
     def _part(self, held: Inventory) -> list[Subject]:
+        every = [blend_id for blend_id, (blend, _) in self._wanted.items() if held.serves(blend)]
         missing = self._missing()
+        if len(missing) == 1:  # by itself it could not show whether adapters share a prefix cache
+            missing += [blend_id for blend_id in every if blend_id not in missing][:1]
         if not missing:
-            every = [blend_id for blend_id, (blend, _) in self._wanted.items() if held.serves(blend)]
             start = self._next if self._next < len(every) else 0
             missing = every[start : start + PART]
             self._next = start + PART

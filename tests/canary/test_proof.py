@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from router.canary.findings import PREFIX, Limits, Line
 from router.core.blend import Blend
-from tests.backends.tiny_engine import TinyEngine, write_adapter
+from tests.backends.tiny_engine import Array, TinyEngine, write_adapter
 from tests.canary.cast import ACADEMIC, BASE, BLENDS, CORE, PHYSICS, SOURCES, SPORT, Cast, lines, proved
 
 BF16 = 2**-9
@@ -80,6 +81,21 @@ def test_a_prefix_cache_that_adapters_share(cast: Cast, noise: float) -> None:
     assert set(found.failed) == {blend.id for blend in BLENDS}  # one of them filled the cache: nobody can be sure
     assert all("adapters share a prefix cache" in why for why in found.failed.values())
     assert all((finding.reference or 0) < 0.05 for finding in found.findings.values())  # alone they are right
+
+
+class BorrowingBase(TinyEngine):
+    """vLLM's CPU kernels: a request to the base that shares a batch with others is answered by an adapter."""
+
+    def generate(
+        self, text: str, adapter: str | None, count: int, *, cold: bool = False
+    ) -> Iterator[tuple[int, Array]]:
+        return super().generate(text, adapter if adapter or cold else PHYSICS.id, count, cold=cold)
+
+
+def test_a_base_that_borrows_an_adapter_withdraws_nobody(cast: Cast) -> None:
+    """Nobody is served by the base, and the adapters themselves are what they should be."""
+    for blends in ((CORE,), (CORE, PHYSICS), BLENDS):
+        assert proved(BorrowingBase(cast.blends), blends).failed == {}
 
 
 @pytest.mark.parametrize(("rank", "shards"), [(12, 1), (4, 1), (24, 1), (8, 2)])

@@ -20,7 +20,8 @@ from tests.engines.vllm_server import LIMITS, VllmServer
 from tests.live import ROOT, Agoge, agoge, own_policy, serving
 
 HERE = Path(__file__).parent
-TEST_SECONDS = 1500  # the first test that needs vLLM waits for its start
+TEST_SECONDS = 1500  # the first test that needs vLLM waits for its start, and for the canary
+PROVED = 900  # seconds: the canary hears every blend before it is served, and two busy cores take their time
 
 Say = Callable[[str], None]
 _FIGURES: list[str] = []
@@ -128,8 +129,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def router(vllm: VllmServer, policy: Path, built: Path, data: Path, say: Say) -> Iterator[Agoge]:
-    """Agoge in front of it."""
-    say("Agoge starts")
+    """Agoge in front of it, all of its blends proved."""
+    say("Agoge starts, and the canary proves five blends (a few minutes)")
     at = f"engine=vllm+{vllm.url}?{LIMITS}&canary=86400"  # proved at readiness, then left alone
     with serving(policy, data, "--blends", str(built), "--backend", at) as live:
+        live.until("the first proof", PROVED)
         yield live

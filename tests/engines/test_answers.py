@@ -7,12 +7,11 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.engines.conftest import Say
+from tests.engines.conftest import PROVED, Say
 from tests.engines.vllm_server import VllmServer
 from tests.live import Agoge, agoge
 
 MOTTO = "Endure and act."
-PROVED = 900  # seconds: the canary hears every blend before it is served
 PHYSICS = "Why does metal feel cold?"
 
 
