@@ -41,7 +41,7 @@ def second(
 def pair(vllm: VllmServer, second: VllmServer, policy: Path, built: Path, data: Path) -> Iterator[Agoge]:
     """Agoge in front of both. Its canary is off: this is about the loss, and cores are few."""
     at = ",".join(server.url.removeprefix("http://") for server in (vllm, second))
-    options = ("--blends", str(built), "--backend", f"engine=vllm+http://{at}?{LIMITS}")
+    options = ("--blends", str(built), "--backend", f"engine=vllm+http://{at}?{LIMITS}&canary=off")
     with serving(policy, data, *options) as live:
         live.until("both", 120)
         yield live
