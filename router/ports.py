@@ -40,6 +40,10 @@ class DecisionCache(Protocol):
         """Return the value, or None. One round trip."""
         ...
 
+    async def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Return the value or None for each key, in their order. One round trip for all of them."""
+        ...
+
     async def put(self, key: bytes, value: bytes) -> None:
         """Store the value for the cache's time to live. One round trip."""
         ...

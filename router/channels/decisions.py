@@ -50,8 +50,8 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
 async def explain(router: Router, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]:
     """Decide and return (the decision with every verdict and the nearest exemplars, its headers)."""
     routed = await router.decide(ask)
-    subject = routed.reading.subject
-    near = await router.scorer.nearest(subject, NEIGHBOURS) if subject.strip() else ()
+    subject = routed.subject
+    near = await router.scorer.nearest(subject, NEIGHBOURS) if subject else ()
     told = {
         "object": "agoge.decision",
         **decision_object(routed),

@@ -125,6 +125,7 @@ def decision_object(routed: Routed) -> dict[str, Any]:
         "blend": decision.blend.id,
         "reason": decision.reason,
         "why": decision.why(),
+        "inherited": decision.inherited,
         "asked_by": routed.reading.asked_by,
         "cache": routed.cache,
         "policy": decision.policy,

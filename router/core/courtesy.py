@@ -5,35 +5,37 @@ from __future__ import annotations
 import re
 
 _GREETING = (
-    r"(?:здравствуй(?:те)?|привет(?:ствую|ик|ики)?(?: всем)?|всем привет|добр(?:ый|ого|ое|ой) (?:день|дня|вечер|вечера|утро"
-    r"|утра|времени суток|ночи)|доброго здоровья|приветствую(?: вас)?|салют|здарова|здорово|хай|йоу?"
-    r"|hi(?: there| all| everyone| again)?|hello(?: there| everyone| again)?|hey(?: there| all| guys)?|good (?:morning"
-    r"|afternoon|evening|day)(?: to you)?|greetings|howdy|yo|dear (?:assistant|all|team|sir|madam|sirs)|hiya)"
+    r"(?:здравствуй(?:те)?|привет(?:ствую|ик|ики)?(?: всем)?|всем привет|добр(?:ый|ого|ое|ой) (?:день|дня"
+    r"|вечер|вечера|утро|утра|времени суток|ночи)|доброго здоровья|приветствую(?: вас)?|салют|здарова|здорово"
+    r"|хай|йоу?|hi(?: there| all| everyone| again)?|hello(?: there| everyone| again)?|hey(?: there| all|"
+    r" guys)?|good (?:morning|afternoon|evening|day)(?: to you)?|greetings|howdy|yo|dear (?:assistant|all|team"
+    r"|sir|madam|sirs)|hiya)"
 )
 _ADDRESS = (
-    r"(?:друг|друзья|дружище|бот|агоге|коллеги|ребята|уважаемы[йе]\s+\w+|my friend|friend|buddy|mate|bot|agoge|assistant"
-    r"|folks)"
+    r"(?:друг|друзья|дружище|бот|агоге|коллеги|ребята|уважаемы[йе]\s+\w+|my friend|friend|buddy|mate|bot|agoge"
+    r"|assistant|folks)"
 )
 _OPENING = (
-    r"(?:(?:не )?(?:мог(?:ли|у)|можешь|можете|смож(?:ешь|ете)|могли)(?: бы)?(?: ли)?(?: (?:ты|вы))? (?:мне )?(?:пожалуйста )?"
-    r"(?:подсказать|сказать|помочь(?: разобраться)?|ответить)|подскажи(?:те)?(?: мне)?(?=,| пож| плиз| пж| где| как| что| поч)"
-    r"|скажи(?:те)?(?: мне)?(?=,| пож| плиз| пж)|будь(?:те)?"
-    r" добр[аы]?|если (?:не сложно|не трудно|можно)|буду (?:очень )?благодар(?:ен|на)(?: за ответ)?|прошу (?:вас )?"
-    r"(?:подсказать|помочь)|пожалуйста|плиз|плз|пж|у меня (?:такой |есть )?вопрос|вопрос такой|такой вопрос|хочу (?:спросить"
-    r"|узнать)|хотел(?:а)? (?:бы )?(?:спросить|узнать)|извини(?:те)?(?: за беспокойство)?|простите"
-    r"|(?:(?:can|could|would|will) you )?(?:please |kindly |possibly )?(?:tell me|help me understand|let me know)(?=,| please"
-    r"| (?:how|what|why|who|when|where|which|if|whether) )|i(?: would|'d) like to (?:know|ask)|i(?: was|'m| am) wondering"
-    r"|(?:can|could|may) i ask(?: you)?(?: something)?|i have a (?:quick )?question|quick question|just a quick question"
-    r"|(?:can|could|would) you (?:please|kindly)|please|pls|plz|kindly|excuse me|sorry to bother you|if you don't mind)"
+    r"(?:(?:не )?(?:мог(?:ли|у)|можешь|можете|смож(?:ешь|ете)|могли)(?: бы)?(?: ли)?(?: (?:ты|вы))? (?:мне"
+    r" )?(?:пожалуйста )?(?:подсказать|сказать|помочь(?: разобраться)?|ответить)|подскажи(?:те)?(?: мне)?(?=,|"
+    r" пож| плиз| пж| где| как| что| поч)|скажи(?:те)?(?: мне)?(?=,| пож| плиз| пж)|будь(?:те)? добр[аы]?|если"
+    r" (?:не сложно|не трудно|можно)|буду (?:очень )?благодар(?:ен|на)(?: за ответ)?|прошу (?:вас"
+    r" )?(?:подсказать|помочь)|пожалуйста|плиз|плз|пж|у меня (?:такой |есть )?вопрос|вопрос такой|такой вопрос"
+    r"|хочу (?:спросить|узнать)|хотел(?:а)? (?:бы )?(?:спросить|узнать)|извини(?:те)?(?: за беспокойство)?"
+    r"|простите|(?:(?:can|could|would|will) you )?(?:please |kindly |possibly )?(?:tell me|help me understand"
+    r"|let me know)(?=,| please| (?:how|what|why|who|when|where|which|if|whether) )|i(?: would|'d) like to"
+    r" (?:know|ask)|i(?: was|'m| am) wondering|(?:can|could|may) i ask(?: you)?(?: something)?|i have a"
+    r" (?:quick )?question|quick question|just a quick question|(?:can|could|would) you (?:please|kindly)"
+    r"|please|pls|plz|kindly|excuse me|sorry to bother you|if you don't mind)"
 )
 _THANKS = (
-    r"(?:(?:заранее |большое |огромное |всем )*(?:спасибо|спс|благодарю(?: вас)?|благодарствую)(?: (?:большое|огромное"
-    r"|заранее|за (?:помощь|ответ)|тебе|вам))*|буду (?:очень )?(?:благодар(?:ен|на)|признател(?:ен|ьна))(?: за (?:ответ"
-    r"|помощь))?|с уважением|хорошего (?:дня|вечера)|жду ответа|пожалуйста|плиз|плз|пж"
-    r"|(?:many )?thanks(?: (?:a lot|so much|a bunch|in advance|for (?:your|the) (?:help|answer|time)))*"
-    r"|thank you(?: (?:so much|very much|in advance|kindly|for (?:your|the) (?:help|answer|time)))*|thx|ty|tia|cheers"
-    r"|much appreciated|appreciate it|i(?:'d| would) appreciate (?:it|your help|any help)|have a (?:nice|great|good) "
-    r"(?:day|one|evening)|best regards|kind regards|regards|please|pls|plz)"
+    r"(?:(?:заранее |большое |огромное |всем )*(?:спасибо|спс|благодарю(?: вас)?|благодарствую)(?: (?:большое"
+    r"|огромное|заранее|за (?:помощь|ответ)|тебе|вам))*|буду (?:очень )?(?:благодар(?:ен|на)|признател(?:ен"
+    r"|ьна))(?: за (?:ответ|помощь))?|с уважением|хорошего (?:дня|вечера)|жду ответа|пожалуйста|плиз|плз|пж"
+    r"|(?:many )?thanks(?: (?:a lot|so much|a bunch|in advance|for (?:your|the) (?:help|answer|time)))*|thank"
+    r" you(?: (?:so much|very much|in advance|kindly|for (?:your|the) (?:help|answer|time)))*|thx|ty|tia"
+    r"|cheers|much appreciated|appreciate it|i(?:'d| would) appreciate (?:it|your help|any help)|have a"
+    r" (?:nice|great|good) (?:day|one|evening)|best regards|kind regards|regards|please|pls|plz)"
 )
 _EDGE = r"[\s,.!:;\-–—()🙂😊🙏👋]"
 _HEAD = re.compile(

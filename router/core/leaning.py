@@ -1,7 +1,7 @@
 """How much a prompt leans on what was said before it: not, partly or wholly. Knows no label and no score.
 
-Words alone tell. "а подробнее?" brings no subject of its own, "and for gold?" half of one, "why is gold yellow?" all
-of it. Wholly leaning prompts need no classifier: it would call them small talk, which they look like.
+Words alone tell. "а подробнее?" brings no subject of its own, "and for gold?" half of one, "why is gold yellow?"
+all of it. Wholly leaning prompts need no classifier: it would call them small talk, which they look like.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ class Leaning(IntEnum):
     """How much of its subject a prompt takes from those before it."""
 
     NOT = 0
-    PARTLY = 1
-    WHOLLY = 2
+    SHORT = 1  # one word of its own: "tell me a joke", "convince me"
+    PARTLY = 2  # points back, or goes on: "and for gold?"
+    WHOLLY = 3
 
 
 def _words(text: str) -> frozenset[str]:
@@ -31,90 +32,100 @@ _OPENERS = _words("а и но ну да ещё тогда также тоже и
 """Continue what was said, as the first word."""
 
 _MARKS = _words(
-    "это этого этому этим этом эта этой эту эти этих этими этот его её ему ей их им ими он она оно они нём ней них том"
-    " тот та те тех того тому то него неё нему ними там туда оттуда такой такое такая такие таких так тут здесь сам сама"
-    " само it its that this these those they them their he him his she her there one ones same such"
+    "это этого этому этим этом эта этой эту эти этих этими этот его её ему ей их им ими он она оно они нём ней"
+    " них том тот та те тех того тому то него неё нему ними там туда оттуда такой такое такая такие таких так"
+    " тут здесь сам сама само it its that this these those they them their he him his she her there one ones"
+    " same such"
 )
 """Point back at something."""
 
 _PHRASES = re.compile(
-    r"^(?:(?:ok|okay|ок|окей|ладно|хорошо|ага|угу|хм+|hmm+|well|right|yes|no|да|нет)\W+)?"
-    r"(?:what about|how about|what if|как насчет|что насчет|что если|а если|в смысле|in what|of what|for what|by how)\b"
+    r"^(?:(?:ok|okay|ок|окей|ладно|хорошо|ага|угу|хм+|hmm+|well|right|yes|no|да|нет)\W+)?(?:what about|how"
+    r" about|what if|как насчет|что насчет|что если|а если|в смысле|in what|of what|for what|by how)\b"
 )
 _RETURN = re.compile(
-    r"^\W*(?:(?:ок|окей|ладно|хорошо|так|а|и|ну|но|ok|okay|so|and|but|now|let's|let us|lets|can we|could we|i want to|давай(?:те)?)"
-    r"\W+)*(?:верн[её]мся|вернись|вернуться|возвращаясь|возвращаемся|обратно|назад|back|go(?:ing)? back|return(?:ing)?"
-    r"|coming back|get(?:ting)? back)\s+(?:обратно |снова )?(?:к|ко|to)\s+"
+    r"^\W*(?:(?:ок|окей|ладно|хорошо|так|а|и|ну|но|ok|okay|so|and|but|now|let's|let us|lets|can we|could we|i"
+    r" want to|давай(?:те)?)\W+)*(?:верн[её]мся|вернись|вернуться|возвращаясь|возвращаемся|обратно|назад|back"
+    r"|go(?:ing)? back|return(?:ing)?|coming back|get(?:ting)? back)\s+(?:обратно |снова )?(?:к|ко|to)\s+"
 )
 """Goes back to an earlier subject and names it: no leaning on the last one, whatever else is in it."""
 
 _DEFINE = re.compile(
-    r"^(?:а |и |and |so |ok |ок )?(?:что такое|кто так(?:ой|ая|ие)|what (?:is|are) (?:an? |the )?|who (?:is|was|were) |define )"
+    r"^(?:а |и |and |so |ok |ок )?(?:что такое|кто так(?:ой|ая|ие)|what (?:is|are) (?:an? |the )?|who (?:is"
+    r"|was|were) |define )"
 )
 """Asks what something is: one word of its own is a whole subject then."""
 
 _FUNCTION = _words(
     # Russian: question words, prepositions, particles, pronouns, auxiliaries
-    "что чего чему чем чём кто кого кому кем как какой какая какое какие какого каким каких какую какими какому каком"
-    " где куда откуда когда почему зачем отчего сколько скольки чей чья чьё чьи который которая которое которые которых"
-    " ли же бы б ведь вот вон уж только лишь даже именно просто вообще всё все всех всем всего весь вся совсем очень"
-    " слишком довольно почти примерно около может можно нельзя надо нужно должен должна должны стоит ли лучше хуже"
-    " больше меньше раньше позже потом затем сначала сперва опять снова тоже также ещё уже пока сейчас сегодня"
-    " не ни нет да без в во на над под по при про о об обо от ото до из изо к ко с со у за для ради через между перед"
-    " после кроме вместо насчёт из-за из-под я мы ты вы мне меня мной нам нас нами тебе тебя вам вас вами мой моя моё мои"
-    " твой твоя ваш ваша наш наша свой своя своё свои себя себе собой если чтобы когда пусть либо или и а но зато однако"
-    " быть есть был была было были будет будут буду будешь будем значит получается короче кстати типа прям вроде будто"
-    " ага угу ого ух ой эх эй хм мм ну окей ок ладно хорошо понял поняла понятно ясно спасибо спс пожалуйста плиз пж"
-    " супер класс круто отлично здорово прекрасно замечательно интересно прикольно норм нормально точно верно именно"
-    " конечно серьёзно правда честно реально блин чёрт хаха ахаха лол привет пока чо чё шо че"
+    "что чего чему чем чём кто кого кому кем как какой какая какое какие какого каким каких какую какими"
+    " какому каком где куда откуда когда почему зачем отчего сколько скольки чей чья чьё чьи который которая"
+    " которое которые которых ли же бы б ведь вот вон уж только лишь даже именно просто вообще всё все всех"
+    " всем всего весь вся совсем очень слишком довольно почти примерно около может можно нельзя надо нужно"
+    " должен должна должны стоит ли лучше хуже больше меньше раньше позже потом затем сначала сперва опять"
+    " снова тоже также ещё уже пока сейчас сегодня не ни нет да без в во на над под по при про о об обо от ото"
+    " до из изо к ко с со у за для ради через между перед после кроме вместо насчёт из-за из-под я мы ты вы"
+    " мне меня мной нам нас нами тебе тебя вам вас вами мой моя моё мои твой твоя ваш ваша наш наша свой своя"
+    " своё свои себя себе собой если чтобы когда пусть либо или и а но зато однако быть есть был была было"
+    " были будет будут буду будешь будем значит получается короче кстати типа прям вроде будто ага угу ого ух"
+    " ой эх эй хм мм ну окей ок ладно хорошо понял поняла понятно ясно спасибо спс пожалуйста плиз пж супер"
+    " класс круто отлично здорово прекрасно замечательно интересно прикольно норм нормально точно верно именно"
+    " конечно серьёзно правда честно реально блин чёрт хаха ахаха лол привет пока чо чё шо че дальше далее"
+    " давай давайте скажи скажите проще попроще простыми простые прям друг друга другой другая другое другие"
+    " другую других другим иначе иной раз раза разы час часа часов часы день дня дней дни год года лет долго"
+    " новее поновее прав правы неправ верно выйти забыл против например посмотри глянь просто прямо язык языке"
+    " человеку слов слова"
     # English
     + " what which who whom whose where when why how is are was were be been being am do does did done doing don't"
-    " doesn't didn't isn't aren't wasn't weren't can can't cannot could couldn't will won't would wouldn't should"
-    " shouldn't may might must shall have has had haven't hasn't i you we us me my mine your yours our ours myself"
-    " yourself a an the of to in on at by for from with without about into onto over under between through during"
-    " before after than as if because while though although whether not no nor yes yeah yep nope too very really"
-    " just only even still yet again once ever never always often usually sometimes maybe perhaps please thanks thank"
-    " thx ty ok okay oh ah hmm huh wow lol haha cool great nice perfect awesome good bad fine sure right well got it's"
-    " that's what's who's how's there's i'm i've i'd i'll you're let's interesting gotcha understood amazing excellent"
-    " everyone everybody someone somebody anyone anybody no-one nobody something anything everything nothing all any"
-    " both each either neither few many much more most less least lot lots some other others another else hi hello hey"
+    " doesn't didn't isn't aren't wasn't weren't can can't cannot could couldn't will won't would wouldn't"
+    " should shouldn't may might must shall have has had haven't hasn't i you we us me my mine your yours our"
+    " ours myself yourself a an the of to in on at by for from with without about into onto over under between"
+    " through during before after than as if because while though although whether not no nor yes yeah yep"
+    " nope too very really just only even still yet again once ever never always often usually sometimes maybe"
+    " perhaps please thanks thank thx ty ok okay oh ah hmm huh wow lol haha cool great nice perfect awesome"
+    " good bad fine sure right well got it's that's what's who's how's there's i'm i've i'd i'll you're let's"
+    " interesting gotcha understood amazing excellent everyone everybody someone somebody anyone anybody"
+    " no-one nobody something anything everything nothing all any both each either neither few many much more"
+    " most less least lot lots some other others another else hi hello hey"
 )
 
 _GENERIC = _words(
     # asking for more, again, otherwise: English verbs, nouns, adjectives that have no subject of their own
-    "tell say says said show give explain describe elaborate expand continue go going on make made do mean means meant"
-    " clarify repeat rephrase summarize summarise shorten simplify simpler simple simply short shorter long longer brief"
-    " briefly detail details detailed deeper further step steps example examples instance sample point points part parts"
-    " way ways thing things kind kinds sort type types version versions option options alternative alternatives case"
-    " cases reason reasons cause idea ideas question questions answer answers problem issue main first second third"
-    " fourth last next previous former latter one two three four five times time day days week weeks month months year"
-    " years hour hours minute minutes old older new newer big bigger biggest small smaller fast faster slow better best"
-    " worse worst cheaper cheap expensive easier easy harder hard different difference similar same opposite view side"
-    " sides pros cons risk risks advantages disadvantages benefits arguments against safe fair true possible important"
-    " enough necessary happen happens happened work works worked working use used using need needs needed want take"
-    " takes took get gets getting start begin know knows think thinks believe agree disagree sound sounds look looks"
-    " like try tried help helps see come came keep let put call called change fix convince doubt wrong sense sources"
-    " source link links proof prove eli5 list table words word sentence sentences paragraph bullet text line lines"
-    " language english russian stuff guy person people man funnier funny weird crazy opinion advice recommend suggest"
-    " suggestion cost costs price much exactly actually basically probably instead rather anyway also deep high low far"
-    " end ended rest wait stop back done decide decides effect happens mistake mistakes emergency exception"
+    "tell say says said show give explain describe elaborate expand continue go going on make made do mean"
+    " means meant clarify repeat rephrase summarize summarise shorten simplify simpler simple simply short"
+    " shorter long longer brief briefly detail details detailed deeper further step steps example examples"
+    " instance sample point points part parts way ways thing things kind kinds sort type types version"
+    " versions option options alternative alternatives case cases reason reasons cause idea ideas question"
+    " questions answer answers problem issue main first second third fourth last next previous former latter"
+    " one two three four five times time day days week weeks month months year years hour hours minute minutes"
+    " old older new newer big bigger biggest small smaller fast faster slow better best worse worst cheaper"
+    " cheap expensive easier easy harder hard different difference similar same opposite view side sides pros"
+    " cons risk risks advantages disadvantages benefits arguments against safe fair true possible important"
+    " enough necessary happen happens happened work works worked working use used using need needs needed want"
+    " take takes took get gets getting start begin know knows think thinks believe agree disagree sound sounds"
+    " look looks like try tried help helps see come came keep let put call called change fix convince doubt"
+    " wrong sense sources source link links proof prove eli5 list table words word sentence sentences"
+    " paragraph bullet text line lines language english russian stuff guy person people man funnier funny"
+    " weird crazy opinion advice recommend suggest suggestion cost costs price much exactly actually basically"
+    " probably instead rather anyway also deep high low far end ended rest wait stop back done decide decides"
+    " effect happens mistake mistakes emergency exception"
 )
 
-_STEMS = tuple(
-    # the same in Russian, by the beginnings of inflected words
-    "подробн детальн поподробн объясн поясн расскаж расскаж опиш покаж приведи пример продолж дальше далее ещё давай"
-    " скаж уточн повтор проще попроще прощ простыми коротк короче кратк длинн подлинн понят понял понимаю непонят слов"
-    " пальцах сделай сделат делат дела перв втор трет четв послед предыдущ следующ шаг пункт част вариант способ случа"
-    " причин вопрос ответ проблем разниц отлич сравн похож друг дрyг ина ино раз раза раны врем час минут секунд день дня"
-    " дней дни недел месяц год года лет долго быстр быстре медленн больш маленьк меньш стар нов хорош лучш плох хуж"
-    " дешев дорог недорог легч легк сложн трудн риск плюс минус преимущ недостат довод аргумент против прав неправ верно"
-    " безопас честн возможн важн нужн главн основн нормальн получ работа помога поможет использ пользов начат начин начн"
-    " знаешь знаете дума счита посовет порекоменд рекоменд вывод итог выгляд попроб пробова стои цен увер сомнева смысл"
-    " значит означа источник ссылк доказ список спис таблиц предлож абзац текст строк язык русск английск штук человек"
-    " люд весел смешн понадоб займ занима хват происход произош случил бывает было будет кончил закончил заверш связан"
-    " касает влия зависит завис борот бороть выйти исправ поправ замен появ возника ошиб забыл случайн обычн конкретн"
-    " например мнени точк зрени сторон обратн порядк".split()
+_STEMS = re.compile(
+    r"(?:подробн|детальн|поподробн|объясн|поясн|расска|опиш|покаж|привед|пример|продолж|уточн|повтор|попрощ"
+    r"|короч|покороч|кратк|длинн|подлинн|понят|поним|непонят|пальц|сделат|сделай|дела[йтюе]|перв|втор|трет"
+    r"|четверт|последн|предыдущ|следующ|шаг|пункт|част[ьи]|вариант|способ|случа|причин|вопрос|ответ|проблем"
+    r"|разниц|отлич|сравн|похож|врем|минут|секунд|недел|месяц|быстр|медленн|больш|побольш|маленьк|меньш"
+    r"|поменьш|стар[ыеш]|хорош|лучш|получш|плох|хуж|дешев|подешев|дорог|недорог|легч|полегч|легк|сложн|посложн"
+    r"|трудн|риск|плюс|минус|преимущ|недостат|довод|аргумент|безопас|честн|возможн|важн|нужн|главн|основн"
+    r"|нормальн|получ|помога|помож|помоч|использ|пользов|начат|начин|начн|зна[еюй]|дума|счита|посовет"
+    r"|порекоменд|рекоменд|вывод|итог|выгляд|попроб|пробова|стои|цен[аыуе]|увер|сомнева|смысл|знач|означа"
+    r"|источник|ссылк|доказ|список|спис|таблиц|предложен|абзац|текст|строк|русск|английск|штук|человек"
+    r"|люд[иея]|весел|повесел|смешн|посмешн|понадоб|займ|занима|хват|происход|происош|случил|быва|кончил"
+    r"|закончил|закончит|заверш|связан|каса[ею]|влия|завис|исправ|поправ|замен|появ|возника|ошиб|случайн|обычн"
+    r"|конкретн|мнени|точк|зрени|сторон|обратн|поряд|работа[ею])[а-я]{0,4}"
 )
+"""The same in Russian: the beginnings of inflected words, and how far an ending may go on."""
 
 
 def leaning(text: str) -> Leaning:
@@ -132,7 +143,9 @@ def leaning(text: str) -> Leaning:
         return Leaning.NOT
     points_back = bool(_MARKS.intersection(words)) and len(own) <= 4
     continues = (words[0] in _OPENERS or bool(_PHRASES.match(folded))) and len(own) <= 5
-    return Leaning.PARTLY if points_back or continues or len(own) == 1 else Leaning.NOT
+    if points_back or continues:
+        return Leaning.PARTLY
+    return Leaning.SHORT if len(own) == 1 else Leaning.NOT
 
 
 def _has_subject(word: str) -> bool:
@@ -140,5 +153,9 @@ def _has_subject(word: str) -> bool:
     if not any(letter.isalpha() for letter in word) or len(word) < 2:
         return False
     return not (
-        word in _FUNCTION or word in _MARKS or word in _OPENERS or word in _GENERIC or word.startswith(_STEMS)
+        word in _FUNCTION
+        or word in _MARKS
+        or word in _OPENERS
+        or word in _GENERIC
+        or _STEMS.fullmatch(word) is not None
     )

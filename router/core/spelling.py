@@ -1,8 +1,8 @@
 """How a prompt is spelt: unseen characters, look-alike letters, Russian in Latin letters. Knows no directive.
 
-People write "kak nakachat bitsuhu" where the keyboard has no Cyrillic, and filters are fooled with a Latin "a" in a
-Cyrillic word. A classifier that was taught neither reads noise. So both are put right before it sees the text, the
-second only where the text is Russian beyond doubt: English must never be touched.
+People write "kak nakachat bitsuhu" where the keyboard has no Cyrillic, and a Latin "a" gets into a Cyrillic word
+when the keyboard is switched too late. A classifier that was taught neither reads noise. So both are put right
+before it sees the text, the first only where the text is Russian beyond doubt: English must never be touched.
 """
 
 from __future__ import annotations
@@ -14,40 +14,42 @@ from router.core.words import WORD, fold, is_cyrillic, unmixed, visible
 _SURE = frozenset(
     re.findall(
         r"\w+",
-        "kak chto chego chemu pochemu zachem skolko gde kogda kuda otkuda kto kogo komu kakoi kakoj kakoy kakaya kakie"
-        " kakoe takoe takoi takoj eto etot etogo dlya esli ili mozhno mojno nuzhno nujno nado mne menya tebya ego ee"
-        " bez chem tolko ochen eshche esche escho uzhe uje privet spasibo pozhaluista pozhalujsta pojaluista zdravstvuite"
-        " obyasni rasskazhi rasskaji pokazhi pokaji napishi posovetui posovetuj podskazhi podskazhite podskaji reshi naidi"
-        " najdi chtoby shto schas seichas sejchas potom pered posle mezhdu moi moj moya tvoi rabotaet delat budet byl byla"
-        " byli mogu mozhet mojet hochu khochu togda kstati luchshe bolshe menshe ya ty my vy oni nam vam ne est",
+        "kak chto chego chemu pochemu zachem skolko gde kogda kuda otkuda kto kogo komu kakoi kakoj kakoy"
+        " kakaya kakie kakoe takoe takoi takoj eto etot etogo dlya esli ili mozhno mojno nuzhno nujno nado mne"
+        " menya tebya ego ee bez chem tolko ochen eshche esche escho uzhe uje privet spasibo pozhaluista"
+        " pozhalujsta pojaluista zdravstvuite obyasni rasskazhi rasskaji pokazhi pokaji napishi posovetui"
+        " posovetuj podskazhi podskazhite podskaji reshi naidi najdi chtoby shto schas seichas sejchas potom"
+        " pered posle mezhdu moi moj moya tvoi rabotaet delat budet byl byla byli mogu mozhet mojet hochu"
+        " khochu togda kstati luchshe bolshe menshe ya ty my vy oni nam vam ne est",
     )
 )
-"""Words of everyday Russian in Latin letters; those that English knows too ("my", "est") only count beside others."""
+"""Words of everyday Russian in Latin letters."""
 
+# Other languages know these too: they only count beside one that is Russian alone.
 _SHARED = frozenset(("my", "est", "ne", "ego", "nam", "ee", "bez", "posle"))
 
 _ENGLISH = frozenset(
     re.findall(
         r"\w+",
-        "the of and is are was were be been to in for with that this it you he she they we i'm it's what how why when"
-        " where who which does did can could should would will has have had not from by at as an if or but my your me his"
-        " her their our there about into than then more most make get use explain tell show write give please",
+        "the of and is are was were be been to in for with that this it you he she they we i'm it's what how"
+        " why when where who which does did can could should would will has have had not from by at as an if"
+        " or but my your me his her their our there about into than then more most make get use explain tell"
+        " show write give please",
     )
 )
 _ENDINGS = re.compile(
-    r"(?:ogo|ego|omu|emu|yj|yi|iy|ij|aya|yaya|oe|ye|ykh|yh|ikh|ih|ami|yami|ovat|irovat|at|yat|it|nut|aet|yaet|uet|ost"
-    r"|enie|anie|eniya|aniya|stvo|tsya|sya|ka|ki|ku|kov|ov|ev|nik|nika|uhu|ukha|ishch\w*|skii|skij|skiy|ya|yu|iya|iyu|al|ala|ali|il|ila|ili|el|ela|yla)$"
+    r"(?:ogo|ego|omu|emu|yj|yi|iy|ij|aya|yaya|oe|ye|ykh|yh|ikh|ih|ami|yami|ovat|irovat|at|yat|it|nut|aet|yaet"
+    r"|uet|ost|enie|anie|eniya|aniya|stvo|tsya|sya|ka|ki|ku|kov|ov|ev|nik|nika|uhu|ukha|ishch\w*|skii|skij"
+    r"|skiy|ya|yu|iya|iyu|al|ala|ali|il|ila|ili|el|ela|yla)$"
 )
 _LATIN_WORD = re.compile(r"[A-Za-z'’]+")
-_LETTERS = (
-    ("shch", "щ"), ("sch", "щ"), ("tsya", "тся"), ("tsk", "тск"), ("yje", "ые"), ("zh", "ж"), ("kh", "х"), ("ts", "ц"),
-    ("ch", "ч"), ("sh", "ш"), ("yo", "ё"), ("jo", "ё"), ("yu", "ю"), ("ju", "ю"), ("ya", "я"), ("ja", "я"), ("ye", "е"),
-    ("je", "е"), ("a", "а"), ("b", "б"), ("c", "ц"), ("d", "д"), ("e", "е"), ("f", "ф"), ("g", "г"), ("h", "х"),
-    ("i", "и"), ("k", "к"), ("l", "л"), ("m", "м"), ("n", "н"), ("o", "о"), ("p", "п"), ("q", "к"), ("r", "р"),
-    ("s", "с"), ("t", "т"), ("u", "у"), ("v", "в"), ("w", "в"), ("x", "х"), ("z", "з"), ("'", "ь"), ("’", "ь"),
-)  # fmt: skip
-_ONE = dict(_LETTERS)
-_PIECE = re.compile("|".join([*(letters for letters, _ in _LETTERS), "y", "j"]))
+_SPELT = re.findall(  # longest first
+    r"([^\W\d_]+|['’])=(\w+)",
+    "shch=щ tsya=тся sch=щ tsk=тск yje=ые zh=ж kh=х ts=ц ch=ч sh=ш yo=ё jo=ё yu=ю ju=ю ya=я ja=я ye=е je=е a=а b=б"
+    " c=ц d=д e=е f=ф g=г h=х i=и k=к l=л m=м n=н o=о p=п q=к r=р s=с t=т u=у v=в w=в x=х z=з '=ь ’=ь",
+)
+_ONE: dict[str, str] = dict(_SPELT)
+_PIECE = re.compile("|".join([*(letters for letters, _ in _SPELT), "y", "j"]))  # these two depend on their place
 _VOWELS = "aeiouy"
 _SOFT = (
     (re.compile(r"^е(?!сли|сть?$|щ|ё|го$|му$|е$|й$|зд|вро|ди|л[аио]?$|хат|ст)"), "э"),
@@ -114,7 +116,7 @@ def _spell(word: str) -> str:
         if letters not in "yj":
             return _ONE[letters]
         after_vowel = at > 0 and word[at - 1] in _VOWELS
-        return "й" if letters == "j" or after_vowel or not word[at + 1 :] and word[at - 1 : at] == "i" else "ы"
+        return "й" if letters == "j" or after_vowel else "ы"
 
     if word.endswith(("yj", "yi", "iy", "ij", "ii", "yy")):  # the adjective's ending: "novyj", "novyi", "russkiy"
         return _spell(word[:-2]) + ("ий" if word[-3:-2] in "kgh" or word[-2] == "i" else "ый")
