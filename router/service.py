@@ -70,7 +70,7 @@ class Routed:
     def subject(self) -> str:
         """The text whose scores decided, "" when none did: an earlier turn's when they were inherited."""
         back = self.decision.inherited
-        return self.reading.turns[-1 - back].subject.text if back else self.reading.subject.text
+        return self.reading.turns[-1 - back].subject.text if back else self.reading.subject
 
 
 class Router:
@@ -130,8 +130,9 @@ class Router:
             tenant=ask.tenant,
             role=ask.role,
             asked=turn.asked if turn else reading.asked,
-            # The subject too: behind a bare directive it is empty, and nothing else here would tell that apart.
-            prefix=[*reading.prefix(turn), turn.subject.text if turn else ""],
+            # The subject too, marked: nothing else here tells a bare directive from the turn before it, whose own
+            # subject may be empty (an emoji).
+            prefix=[*reading.prefix(turn), f"={turn.subject.text}" if turn else ""],
         )
 
     async def _take(self, policy: Policy, reading: Reading, before: Decision | None) -> Decision:

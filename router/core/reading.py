@@ -15,10 +15,9 @@ from router.core.chore import is_chore
 from router.core.conversation import Conversation, Message
 from router.core.directive import Directive, Heard, hear
 from router.core.errors import BadRequest, Contradiction, UnknownMode
-from router.core.leaning import Leaning
 from router.core.modes import Modes, spoken_list
 from router.core.policy import Always, Policy
-from router.core.subject import Subject, Turn
+from router.core.subject import Turn
 
 _MOST_IN_ONE = 4  # directives that are looked for in one message; more than one is a contradiction or a repetition
 
@@ -28,16 +27,16 @@ class Reading:
     """What the conversation asks for now.
 
     `asked`: adapter names, None when the classifier shall choose. `asked_by`: where the ask stands: the last
-    message, an earlier bare directive (or a bare one just now), or `model`. `subject`: the last message's, its
-    text empty when there is nothing to classify. `messages`: what the engine sees, directives and their
-    confirmations taken out. `turns`: the user's messages whose subjects count, oldest first. `confirms`: set when
-    the last message is nothing but a directive; then the router itself answers, with `confirmation`. `chore`: the
-    last message is a task of the front end's own; nothing in it is a directive and nobody's subject.
+    message, an earlier bare directive (or a bare one just now), or `model`. `subject`: the last message as a
+    classifier sees it, empty when there is nothing to classify. `messages`: what the engine sees, directives and
+    their confirmations taken out. `turns`: the user's messages whose subjects count, oldest first. `confirms`: set
+    when the last message is nothing but a directive; then the router itself answers, with `confirmation`. `chore`:
+    the last message is a task of the front end's own; nothing in it is a directive, and it is nobody's subject.
     """
 
     asked: frozenset[str] | None
     asked_by: Literal["message", "conversation", "model"] | None
-    subject: Subject
+    subject: str
     messages: tuple[Message, ...]
     turns: tuple[Turn, ...] = ()
     confirms: Directive | None = None
@@ -112,7 +111,7 @@ def read(conversation: Conversation, model: str | None, modes: Modes) -> Reading
     elif by_model:
         asked_by = "model"
     confirms = current.directive if current and current.directive.bare else None
-    subject = Subject("", Leaning.WHOLLY) if confirms or chore else turns[-1].subject
+    subject = "" if confirms or chore else turns[-1].subject.text
     return Reading(asked, asked_by, subject, tuple(kept), tuple(turns), confirms, chore)
 
 

@@ -20,13 +20,13 @@ _SURE = frozenset(
         " pozhalujsta pojaluista zdravstvuite obyasni rasskazhi rasskaji pokazhi pokaji napishi posovetui"
         " posovetuj podskazhi podskazhite podskaji reshi naidi najdi chtoby shto schas seichas sejchas potom"
         " pered posle mezhdu moi moj moya tvoi rabotaet delat budet byl byla byli mogu mozhet mojet hochu"
-        " khochu togda kstati luchshe bolshe menshe ya ty my vy oni nam vam ne est",
+        " khochu togda kstati luchshe bolshe menshe ya ty my vy oni nam vam ne est li",
     )
 )
 """Words of everyday Russian in Latin letters."""
 
 # Other languages know these too: they only count beside one that is Russian alone.
-_SHARED = frozenset(("my", "est", "ne", "ego", "nam", "ee", "bez", "posle"))
+_SHARED = frozenset(("my", "est", "li", "ne", "ego", "nam", "ee", "bez", "posle"))
 
 _ENGLISH = frozenset(
     re.findall(
@@ -76,8 +76,8 @@ def respell(text: str) -> str:
 def is_transliterated(text: str) -> bool:
     """Say whether `text` is Russian in Latin letters, beyond doubt.
 
-    One everyday Russian word that no other language has, nearly no English function word, and Russian words or
-    endings in half of all words.
+    One everyday Russian word that no other language has, nearly no English function word, and everyday words in a
+    third of all words, or together with Russian endings in half.
     """
     sample = text[:_FEW].lower()
     if any("\u0400" <= letter <= "\u04ff" for letter in sample):
@@ -90,7 +90,7 @@ def is_transliterated(text: str) -> bool:
     russian = len(sure) + sum(
         len(word) > 3 and word not in _SURE and bool(_ENDINGS.search(word)) for word in words
     )
-    return english * 4 <= len(sure) and russian * 2 >= len(words)
+    return english * 4 <= len(sure) and (russian * 2 >= len(words) or len(sure) * 3 >= len(words))
 
 
 def to_cyrillic(text: str) -> str:
