@@ -89,7 +89,7 @@ async def test_a_follow_up_costs_one_look_up_for_two_keys_and_no_embedding(tmp_p
     assert (routed.decision.inherited, routed.cache, routed.subject) == (1, "miss", "why is the sky blue")
     assert (len(cache.looked_up), len(cache.looked_up[1]), scorer.calls) == (2, 2, 1)
     assert cache.looked_up[1][1] == cache.looked_up[0][0], "the second key is the turn before's own"
-    assert "subject of 1 turn before" in routed.decision.why()
+    assert "subject inherited from 1 turn before" in routed.decision.why()
 
 
 async def test_what_the_cache_forgot_is_worked_out_again_and_comes_out_the_same(tmp_path: Path) -> None:

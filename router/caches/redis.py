@@ -96,18 +96,8 @@ class RedisCache:
         return f"RedisCache({self._place}, ttl={self.ttl:g}, timeout={self.timeout:g})"
 
     async def get(self, key: bytes) -> bytes | None:
-        """Return the value or None: one GET. Raises CacheUnavailable."""
-
-        async def fetch() -> bytes | None:
-            value = await self._client.get(self._name(key))
-            return value if isinstance(value, bytes) else None  # str is redis-py's other mode, not ours
-
-        value = await self._within_time(fetch)
-        if value is not None and len(value) > self._max_value_bytes:
-            raise CacheUnavailable(
-                f"{self._place}: a value of {len(value)} bytes is over the {self._max_value_bytes} allowed"
-            )
-        return value
+        """Return `get_many` for one key."""
+        return (await self.get_many((key,)))[0]
 
     async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the value or None for each key: one MGET for all. Raises CacheUnavailable."""
@@ -116,6 +106,7 @@ class RedisCache:
 
         async def fetch() -> list[bytes | None]:
             values = await self._client.mget([self._name(key) for key in keys])
+            # str is redis-py's other mode, not ours
             return [value if isinstance(value, bytes) else None for value in values]
 
         found = await self._within_time(fetch)

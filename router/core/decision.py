@@ -74,7 +74,7 @@ class Decision:
         if self.out_of_domain:
             said.append("subject out of domain")
         if self.inherited:
-            said.append(f"subject of {self.inherited} turn{'s' if self.inherited > 1 else ''} before")
+            said.append(f"subject inherited from {self.inherited} turn{'s' if self.inherited > 1 else ''} before")
         return "; ".join(said)
 
     def to_json(self) -> str:

@@ -43,7 +43,11 @@ def test_russian_in_latin_letters_is_written_in_cyrillic(typed: str, meant: str)
         "comment faire un gâteau sans œufs",
         "hoe kan ik een fiets repareren",
         "come si cucina la carbonara",
-        "SELECT name FROM users WHERE id = 1",
+        "select name from users where id = 1",
+        "kto to jest",
+        "gde mogu da kupim kartu za voz",
+        "za sta sluzi ova kutija",
+        "nasil ekmek yapilir",
         "git rebase -i HEAD~3",
         "привет, kak дела",  # two scripts: somebody has a Cyrillic keyboard
         "",
@@ -74,6 +78,20 @@ def test_no_english_exemplar_is_taken_for_russian() -> None:
     ],
 )
 def test_a_word_is_in_one_script(typed: str, meant: str) -> None:
+    assert respell(typed) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("ПОЧЕМУ НЕБО ГОЛУБОЕ?", "почему небо голубое?"),
+        ("WHY IS THE SKY BLUE", "why is the sky blue"),
+        ("KAK NAKACHAT BITSUHU", "как накачать бицуху"),
+        ("Что такое HTTP?", "Что такое HTTP?"),
+        ("JSON", "JSON"),
+    ],
+)
+def test_shouting_is_lowered_and_abbreviations_are_not(typed: str, meant: str) -> None:
     assert respell(typed) == meant
 
 
