@@ -61,7 +61,7 @@ def without_courtesy(text: str) -> str:
         tail = _TAIL.search(text[start:])
         if tail is None:
             break
-        text = text[: start + tail.start()]
+        text = text[: start + tail.start()].rstrip(" \n,;:-–—")
     if len(text) <= 4 * _REACH:
         text = _INSIDE.sub(" ", text)
     text = text.strip()

@@ -1,6 +1,6 @@
 """What one message is about, as text for a classifier, and how far it leans on the messages before. Pure.
 
-The order: excerpt (no code, quotations, wrappers), spelling (one script), courtesies off. The cost is bounded
+The order: excerpt (no code, quotations, wrappers), courtesies off, spelling (one script). The cost is bounded
 whatever came in. Knows no other message and no score.
 """
 
@@ -43,7 +43,9 @@ class Turn:
 def subject_of(message: str) -> Subject:
     """Return the subject of a user's message, directives taken out before."""
     parts = excerpt(message)
-    said = respell(parts.prose)
+    # Twice: "Привет! kak nakachat bitsuhu" is of one script only without the greeting, "privet, kak ..." only a
+    # greeting once it is respelt.
+    said = respell(without_courtesy(parts.prose) or parts.prose)
     prose = without_courtesy(said)
     leans = leaning(prose)
     if leans is Leaning.WHOLLY and parts.material.strip():

@@ -21,7 +21,7 @@ EXEMPLARS = Path(__file__).resolve().parents[2] / "policies" / "exemplars"
         ("у меня вопрос: что такое энтропия? Спасибо за помощь", "что такое энтропия?"),
         ("hi, could you please tell me why the sky is blue? thanks", "why the sky is blue?"),
         ("Hello there! Please explain entropy", "explain entropy"),
-        ("solve x+1=2, thank you in advance!", "solve x+1=2,"),
+        ("solve x+1=2, thank you in advance!", "solve x+1=2"),
         ("What is a quark? Many thanks, have a nice day", "What is a quark?"),
         ("good morning", ""),
         ("большое спасибо!!!", ""),
