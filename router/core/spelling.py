@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from router.core.words import WORD, fold, is_cyrillic, unmixed, visible
+from router.core.words import fold, is_cyrillic, unmixed, visible
 
 
 def _words(text: str) -> frozenset[str]:
@@ -54,6 +54,7 @@ _ENDINGS = re.compile(
     r"|yaet|uet|yut|ost|oy|om|em|y|i|enie|anie|eniya|aniya|stvo|tsya|sya|ka|ki|ku|kov|ov|ev|nik|nika|uhu"
     r"|ukha|ishch\w*|skii|skij|skiy|ya|yu|iya|iyu|al|ala|ali|il|ila|ili|el|ela|yla)$"
 )
+_LETTERS = re.compile(r"[^\W\d_]+")  # part by part: "API-ключ" is of two scripts on purpose
 _LATIN_WORD = re.compile(r"[A-Za-z'’]+")
 _SPELT = re.findall(  # longest first
     r"([^\W\d_]+|['’])=(\w+)",
@@ -84,7 +85,7 @@ def respell(text: str) -> str:
     if _is_shouted(text):
         text = text.lower()
     if not text.isascii():
-        text = WORD.sub(_one_script, text)
+        text = _LETTERS.sub(_one_script, text)
     return to_cyrillic(text) if is_transliterated(text) else text
 
 
