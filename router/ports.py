@@ -36,8 +36,8 @@ class Scorer(Protocol):
 class DecisionCache(Protocol):
     """Digest -> bytes. May forget at any time. Raises CacheUnavailable (below) instead of waiting."""
 
-    async def get(self, key: bytes) -> bytes | None:
-        """Return the value, or None. One round trip."""
+    async def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Return the value or None for each key, in their order. One round trip for all of them."""
         ...
 
     async def put(self, key: bytes, value: bytes) -> None:

@@ -11,15 +11,17 @@ from typing import Any, Literal
 
 from router.core.blend import Blend
 from router.core.conversation import Conversation
-from router.core.decide import decide
+from router.core.decide import decide, decide_chore
 from router.core.decision import Decision
 from router.core.facts import CacheFailed, Decided, Fact
+from router.core.follow import Followed, follow
 from router.core.key import decision_key, seal, unseal
 from router.core.modes import Modes
 from router.core.policy import Policies, Policy
 from router.core.reading import Reading, confirmation, read
 from router.core.reply import Delta, Event, Finish, Prompt, Usage
-from router.core.scores import NOTHING_SCORED, Neighbour
+from router.core.scores import NOTHING_SCORED, Neighbour, Scores
+from router.core.subject import Turn
 from router.fleet import Fleet
 from router.ports import CacheUnavailable, DecisionCache, Scorer, Sink
 from router.recent import Recent, Taken
@@ -74,6 +76,12 @@ class Routed:
         """What may be kept of it: everything but the conversation."""
         return Taken(self.id, self.decision, self.policy, self.reading.asked_by, self.cache, self.nearest)
 
+    @property
+    def subject(self) -> str:
+        """The text whose scores decided, "" when none did: an earlier turn's when they were inherited."""
+        back = self.decision.inherited
+        return self.reading.turns[-1 - back].subject.text if back else self.reading.subject
+
 
 class Router:
     """Holds the order of the spine. `state` is the one reference that a reload swaps."""
@@ -106,27 +114,63 @@ class Router:
             reading = await asyncio.to_thread(read, ask.conversation, ask.model, modes)
         else:
             reading = read(ask.conversation, ask.model, modes)
-        key = decision_key(
+        cache: Literal["hit", "miss"] = "miss"
+        nearest: tuple[Neighbour, ...] | None = None
+        if reading.chore:  # nothing is scored and nothing read, so there is nothing to remember either
+            chosen = (
+                decide_chore(policy) if reading.asked is None else decide(policy, NOTHING_SCORED, reading.asked)
+            )
+            decision = replace(chosen, classifier=self.scorer.fingerprint)
+        else:
+            keys = [self._key(ask, policy, reading, turn) for turn in _asked_for(reading)]
+            known, before = await self._recall(keys)
+            if known is None:
+                decision, nearest = await self._take(policy, reading, before)
+                self._remember(keys[0], decision)
+            else:
+                decision, cache = known, "hit"
+        routed = Routed(f"dec_{uuid.uuid4().hex}", decision, reading, policy, state, cache, nearest)
+        self.recent.keep(routed.taken)
+        self.record(Decided(routed.id, decision, cache, time.perf_counter() - started, ask.request_id))
+        return routed
+
+    def _key(self, ask: Ask, policy: Policy, reading: Reading, turn: Turn | None) -> bytes:
+        """Return the key of the decision for `turn`, as it was or will be asked; None is a bare directive's."""
+        return decision_key(
             self._secret,
             policy_revision=policy.revision,
             classifier_fingerprint=self.scorer.fingerprint,
             tenant=ask.tenant,
             role=ask.role,
-            asked=reading.asked,
-            # The subject too: behind a bare directive it is empty, and nothing else here would tell that apart.
-            prefix=[*(message.text for message in reading.messages if message.role == "user"), reading.subject],
+            asked=turn.asked if turn else reading.asked,
+            # The subject too, marked: nothing else here tells a bare directive from the turn before it, whose own
+            # subject may be empty (an emoji).
+            prefix=[*reading.prefix(turn), f"={turn.subject.text}" if turn else ""],
         )
-        decision, nearest = await self._recall(key), None
-        cache: Literal["hit", "miss"] = "hit" if decision else "miss"
-        if decision is None:
-            scores = await self.scorer.score(reading.subject) if reading.subject.strip() else NOTHING_SCORED
-            nearest = scores.nearest
-            decision = replace(decide(policy, scores, reading.asked), classifier=self.scorer.fingerprint)
-            self._remember(key, decision)
-        routed = Routed(f"dec_{uuid.uuid4().hex}", decision, reading, policy, state, cache, nearest)
-        self.recent.keep(routed.taken)
-        self.record(Decided(routed.id, decision, cache, time.perf_counter() - started, ask.request_id))
-        return routed
+
+    async def _take(
+        self, policy: Policy, reading: Reading, before: Decision | None
+    ) -> tuple[Decision, tuple[Neighbour, ...] | None]:
+        """Decide anew, and tell the exemplars around the text that decided, where it was just scored.
+
+        `before` is the previous turn's decision; without it the turns before are scored again.
+        """
+        followed = Followed(NOTHING_SCORED, lasts=False)
+        if reading.confirms is None:
+            work = follow(reading.turns, None if before is None else _followed(before))
+            try:
+                text = next(work)
+                while True:
+                    text = work.send(await self.scorer.score(text))
+            except StopIteration as done:
+                followed = done.value
+        decision = replace(
+            decide(policy, followed.scores, reading.asked),
+            classifier=self.scorer.fingerprint,
+            inherited=followed.back,
+            lasts=followed.lasts,
+        )
+        return decision, followed.scores.nearest
 
     async def answer(self, ask: Ask) -> tuple[Routed, Reply]:
         """Decide, plan, and return a reply that has begun. Raises Refused while nothing was promised yet."""
@@ -139,11 +183,20 @@ class Router:
             prompt = Prompt(routed.decision.blend, routed.reading.messages, ask.parameters, routed.id)
             return routed, await state.fleet.dispatch(attempts, prompt)
 
-    async def _recall(self, key: bytes) -> Decision | None:
+    async def _recall(self, keys: Sequence[bytes]) -> tuple[Decision | None, Decision | None]:
+        """Return this turn's decision and the one before it, as far as they are known: one round trip for both."""
         try:
-            sealed = await self.cache.get(key)
+            sealed = await self.cache.get_many(keys)
+        except CacheUnavailable as error:
+            self.record(CacheFailed("get", str(error)))
+            return None, None
+        found = [self._opened(key, value) for key, value in zip(keys, sealed, strict=True)]
+        return found[0], found[1] if len(found) > 1 else None
+
+    def _opened(self, key: bytes, sealed: bytes | None) -> Decision | None:
+        try:
             return None if sealed is None else Decision.from_json(unseal(self._secret, key, sealed))
-        except (CacheUnavailable, ValueError) as error:  # ValueError: bytes that are not ours
+        except ValueError as error:  # bytes that are not ours
             self.record(CacheFailed("get", str(error)))
             return None
 
@@ -158,6 +211,15 @@ class Router:
             await self.cache.put(key, value)
         except CacheUnavailable as error:
             self.record(CacheFailed("put", str(error)))
+
+
+def _asked_for(reading: Reading) -> Sequence[Turn | None]:
+    """Return whose decisions are looked up: the last message's first, then that of the turn it may follow."""
+    return (None,) if reading.confirms is not None else reading.turns[:-3:-1]
+
+
+def _followed(decision: Decision) -> Followed:
+    return Followed(Scores(decision.scores, decision.out_of_domain), decision.inherited, decision.lasts)
 
 
 async def _confirm(routed: Routed) -> AsyncGenerator[Event, None]:

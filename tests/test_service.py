@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,11 +31,11 @@ class Counting(MemoryCache):
         self.fails = fails
         self.slow: asyncio.Event | None = None
 
-    async def get(self, key: bytes) -> bytes | None:
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         self.gets += 1
         if self.fails:
             raise CacheUnavailable("down")
-        return await super().get(key)
+        return await super().get_many(keys)
 
     async def put(self, key: bytes, value: bytes) -> None:
         self.puts += 1
@@ -98,8 +98,8 @@ async def test_what_is_cached_for_one_prompt_is_believed_for_no_other(tmp_path: 
     """Whoever can write to a shared cache moves a sealed value under another key: a miss, no other speaker."""
 
     class Swapping(MemoryCache):
-        async def get(self, key: bytes) -> bytes | None:
-            return next((value for other, (value, _) in self._entries.items() if other != key), None)
+        async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+            return [next((value for k, (value, _) in self._entries.items() if k != key), None) for key in keys]
 
     async with service(tmp_path, Swapping()) as (router, facts, _):
         await router.decide(ask("sky"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from router.ports import CacheUnavailable
 
@@ -65,6 +65,10 @@ class MemoryCache:
             return None
         self._entries.move_to_end(key)
         return value
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return `get` for each key."""
+        return [await self.get(key) for key in keys]
 
     async def put(self, key: bytes, value: bytes) -> None:
         """Store the value. Raises CacheUnavailable when it alone is larger than `max_bytes`."""

@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
@@ -24,6 +25,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from router.ports import CacheUnavailable
+
+T = TypeVar("T")
 
 _SCHEMES = ("redis", "rediss", "unix")
 _ALLOWED_QUERY = "db"  # for unix://, whose path is the socket's
@@ -70,7 +73,7 @@ class RedisCache:
         self._last_failure = ""
         self._closed = False
         self._room = asyncio.Semaphore(connections)
-        self._running: set[asyncio.Task[bytes | None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
         # What an operation may take after its caller has left: enough for a slow handshake, then it is over.
         patience = max(1.0, 2 * timeout)
         try:
@@ -93,18 +96,26 @@ class RedisCache:
         return f"RedisCache({self._place}, ttl={self.ttl:g}, timeout={self.timeout:g})"
 
     async def get(self, key: bytes) -> bytes | None:
-        """Return the value or None: one GET. Raises CacheUnavailable."""
+        """Return `get_many` for one key."""
+        return (await self.get_many((key,)))[0]
 
-        async def fetch() -> bytes | None:
-            value = await self._client.get(self._name(key))
-            return value if isinstance(value, bytes) else None  # str is redis-py's other mode, not ours
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the value or None for each key: one MGET for all. Raises CacheUnavailable."""
+        if not keys:
+            return []
 
-        value = await self._within_time(fetch)
-        if value is not None and len(value) > self._max_value_bytes:
+        async def fetch() -> list[bytes | None]:
+            values = await self._client.mget([self._name(key) for key in keys])
+            # str is redis-py's other mode, not ours
+            return [value if isinstance(value, bytes) else None for value in values]
+
+        found = await self._within_time(fetch)
+        largest = max((len(value) for value in found if value is not None), default=0)
+        if largest > self._max_value_bytes:
             raise CacheUnavailable(
-                f"{self._place}: a value of {len(value)} bytes is over the {self._max_value_bytes} allowed"
+                f"{self._place}: a value of {largest} bytes is over the {self._max_value_bytes} allowed"
             )
-        return value
+        return found
 
     async def put(self, key: bytes, value: bytes) -> None:
         """Store the value: one SET with its time to live. Raises CacheUnavailable."""
@@ -130,7 +141,7 @@ class RedisCache:
     def _name(self, key: bytes) -> bytes:
         return self._prefix + key.hex().encode()
 
-    async def _within_time(self, operation: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+    async def _within_time(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Run the operation, waiting at most `timeout`; keep the account of failures."""
         if self._closed:
             raise CacheUnavailable(f"{self._place}: closed")
@@ -162,14 +173,14 @@ class RedisCache:
             raise CacheUnavailable(f"{self._place}: {text}") from None
         raise self._failed(text)
 
-    async def _run(self, operation: Callable[[], Awaitable[bytes | None]], deadline: float) -> bytes | None:
+    async def _run(self, operation: Callable[[], Awaitable[T]], deadline: float) -> T:
         async with self._room:
             if asyncio.get_running_loop().time() > deadline:
                 # The caller left meanwhile: nobody wants this any more.
                 raise CacheUnavailable("all connections were busy")
             return await operation()
 
-    def _ended(self, task: asyncio.Task[bytes | None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # looked at: a failure after the caller left has nobody to be told

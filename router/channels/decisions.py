@@ -84,8 +84,8 @@ async def decide_and_explain(router: Router, ask: Ask) -> tuple[dict[str, Any], 
     routed = await router.decide(ask)
     near: Sequence[Neighbour] | None = routed.nearest
     if near is None:  # out of the cache, which holds no exemplars
-        subject = routed.reading.subject
-        near = await router.scorer.nearest(subject, NEIGHBOURS) if subject.strip() else ()
+        subject = routed.subject
+        near = await router.scorer.nearest(subject, NEIGHBOURS) if subject else ()
     return decision_told(routed.taken, near), decision_headers(routed)
 
 

@@ -86,6 +86,7 @@ _DECIDED: Mapping[str, Schema] = {
     "blend": _TEXT,
     "reason": _TEXT,
     "why": _TEXT,
+    "inherited": {"type": "integer", "description": "turns back from which the subject comes; 0: its own"},
     "asked_by": _OR_NONE,
     "cache": {"type": "string", "enum": ["hit", "miss"]},
     "policy": _TEXT,

@@ -127,6 +127,7 @@ def decision_object(taken: Taken) -> dict[str, Any]:
         "blend": decision.blend.id,
         "reason": decision.reason,
         "why": decision.why(),
+        "inherited": decision.inherited,
         "asked_by": taken.asked_by,
         "cache": taken.cache,
         "policy": decision.policy,

@@ -15,11 +15,12 @@ say how.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from router.core.decision import Decision, Reason, Verdict
 from router.core.errors import Contradiction, Forbidden, UnknownMode
 from router.core.policy import Adapter, Always, Policy, WhenLabel
-from router.core.scores import Scores
+from router.core.scores import NOTHING_SCORED, Scores
 
 
 def decide(policy: Policy, scores: Scores, asked: frozenset[str] | None) -> Decision:
@@ -56,6 +57,22 @@ def decide(policy: Policy, scores: Scores, asked: frozenset[str] | None) -> Deci
         policy=policy.revision,
         tenant=policy.tenant,
         role=policy.role,
+    )
+
+
+def decide_chore(policy: Policy) -> Decision:
+    """Decide for a front end's own task (a title, tags): the `always` adapters alone, or `otherwise` without any.
+
+    No expert is needed for a title, and none may be opened by what the embedded chat says.
+    """
+    always = frozenset(a.name for a in policy.adapters if isinstance(a.when, Always))
+    decision = decide(policy, NOTHING_SCORED, always or None)
+    silent = (Reason.NOT_ASKED, Reason.BELOW)
+    return replace(
+        decision,
+        reason=Reason.CHORE,
+        verdicts=tuple(replace(v, reason=Reason.CHORE) if v.reason in silent else v for v in decision.verdicts),
+        lasts=False,
     )
 
 

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     BELOW = "below_gate"  # out: its label's score is under the gate
     CROWDED_OUT = "crowded_out"  # out: its gate opened, but better scores filled `at_most`
     NOT_ASKED = "not_asked"  # out: it only speaks when named, or somebody else was named
+    CHORE = "chore"  # in: the front end's own task is the core's; out: nobody else takes part in one
     OUT_OF_DOMAIN = "out_of_domain"  # out: the subject is unlike everything taught
 
 
@@ -42,8 +43,9 @@ class Verdict:
 class Decision:
     """Blend + all verdicts + revisions. `label` is the classifier's best guess even when the user asked.
 
-    `reason` sums up: ASKED (the user named adapters), SCORED (a gate opened), OTHERWISE (none did). An
-    isolated blend is recognised by `blend.alone`. `verdicts` is sorted by adapter name.
+    `reason` sums up: ASKED (the user named adapters), SCORED (a gate opened), OTHERWISE (none did), CHORE. An
+    isolated blend is recognised by `blend.alone`. `verdicts` is sorted by adapter name. `inherited`: how many
+    turns back the scores come from, 0: they are the last message's own. `lasts`: the next turn may inherit them.
     """
 
     blend: Blend
@@ -56,6 +58,8 @@ class Decision:
     classifier: str = ""
     tenant: str = "default"
     role: str | None = None
+    inherited: int = 0
+    lasts: bool = True
 
     def why(self) -> str:
         """Return one sentence for a person: who speaks and why."""
@@ -69,6 +73,8 @@ class Decision:
                 said.append(f"{verdict.adapter}: {verdict.reason}")
         if self.out_of_domain:
             said.append("subject out of domain")
+        if self.inherited:
+            said.append(f"subject inherited from {self.inherited} turn{'s' if self.inherited > 1 else ''} before")
         return "; ".join(said)
 
     def to_json(self) -> str:
@@ -87,6 +93,8 @@ class Decision:
                 "classifier": self.classifier,
                 "tenant": self.tenant,
                 "role": self.role,
+                "inherited": self.inherited,
+                "lasts": self.lasts,
             },
             separators=(",", ":"),
         )
@@ -97,6 +105,8 @@ class Decision:
         try:
             raw: dict[str, Any] = json.loads(text)
             members, blend_id, alone = raw.pop("blend")
+            if type(raw["inherited"]) is not int or raw["inherited"] < 0 or type(raw["lasts"]) is not bool:
+                raise ValueError("inherited is a count, lasts true or false")
             return cls(
                 blend=Blend(tuple((name, weight) for name, weight in members), blend_id, alone),
                 verdicts=tuple(

@@ -57,11 +57,11 @@ def hear(text: str, modes: Modes) -> Heard | None:
     Its refusal, if any, is UnknownMode when it names nobody known, Forbidden when the caller may not ask for that
     adapter; it is returned and not raised, because a later directive may supersede it.
     """
-    return _hear_first(text, modes) or _hear_last(text, modes)
-
-
-def _hear_first(text: str, modes: Modes) -> Heard | None:
     broken = lines(text)
+    return _hear_first(text, broken, modes) or _hear_last(text, broken, modes)
+
+
+def _hear_first(text: str, broken: str, modes: Modes) -> Heard | None:
     start = len(text) - len(text.lstrip())
     newline = broken.find("\n", start)
     line = text[start:] if newline < 0 else text[start:newline]
@@ -75,9 +75,9 @@ def _hear_first(text: str, modes: Modes) -> Heard | None:
     return _judged(clause.names, clause.unknown, rest.rstrip(), clause.language, modes)
 
 
-def _hear_last(text: str, modes: Modes) -> Heard | None:
+def _hear_last(text: str, broken: str, modes: Modes) -> Heard | None:
     body = text.rstrip()
-    broken = lines(body)
+    broken = broken[: len(body)]
     newline = broken.rfind("\n")
     line = body[newline + 1 :]
     above = body[: max(newline, 0)]

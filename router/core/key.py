@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable, Sequence
 
-_PURPOSE = "agoge decision key, version 1"  # another use of the same secret can never give the same digest
+_PURPOSE = "agoge decision key, version 2"  # another use of the same secret can never give the same digest
 _SEAL = b"agoge cached decision, version 1"
 _SEAL_BYTES = 16
 _SHORTEST_SECRET = 16

@@ -11,14 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from router.core.chore import is_chore
 from router.core.conversation import Conversation, Message
 from router.core.directive import Directive, Heard, hear
 from router.core.errors import BadRequest, Contradiction, UnknownMode
 from router.core.modes import Modes, spoken_list
 from router.core.policy import Always, Policy
-
-SUBJECT = 8000
-"""Most characters of a subject: half from the beginning, half from the end, where the question usually is."""
+from router.core.subject import Turn
 
 _MOST_IN_ONE = 4  # directives that are looked for in one message; more than one is a contradiction or a repetition
 
@@ -28,16 +27,25 @@ class Reading:
     """What the conversation asks for now.
 
     `asked`: adapter names, None when the classifier shall choose. `asked_by`: where the ask stands: the last
-    message, an earlier bare directive (or a bare one just now), or `model`. `subject`: the text to classify.
-    `messages`: what the engine sees, directives and their confirmations taken out. `confirms`: set when the last
-    message is nothing but a directive; then the router itself answers, with `confirmation`.
+    message, an earlier bare directive (or a bare one just now), or `model`. `subject`: the last message as a
+    classifier sees it, empty when there is nothing to classify. `messages`: what the engine sees, directives and
+    their confirmations taken out. `turns`: the user's messages whose subjects count, oldest first. `confirms`: set
+    when the last message is nothing but a directive; then the router itself answers, with `confirmation`. `chore`:
+    the last message is a task of the front end's own; nothing in it is a directive, and it is nobody's subject.
     """
 
     asked: frozenset[str] | None
     asked_by: Literal["message", "conversation", "model"] | None
     subject: str
     messages: tuple[Message, ...]
+    turns: tuple[Turn, ...] = ()
     confirms: Directive | None = None
+    chore: bool = False
+
+    def prefix(self, turn: Turn | None = None) -> list[str]:
+        """Return the user's texts as the engine saw them when `turn` was the last; all of them without one."""
+        said = [message.text for message in self.messages if message.role == "user"]
+        return said if turn is None else said[: turn.prompts]
 
 
 def read(conversation: Conversation, model: str | None, modes: Modes) -> Reading:
@@ -55,25 +63,40 @@ def read(conversation: Conversation, model: str | None, modes: Modes) -> Reading
     standing: Heard | None = None
     current: Heard | None = None
     kept: list[Message] = []
+    turns: list[Turn] = []
+    prompts = 0
+    chore = False
+    instructed = any(m.role in ("system", "developer") and is_chore(m.text) for m in messages[:last])
     confirmed = False  # the message before was a bare directive: the assistant's next one is our confirmation
     for i, message in enumerate(messages):
         if confirmed and message.role == "assistant" and not (message.extra or {}).get("tool_calls"):
             confirmed = False
             continue
         confirmed = False
-        heard = _hear(message, modes) if message.role == "user" else None
+        if message.role != "user":
+            kept.append(message)
+            continue
+        chore = is_chore(message.text) or (instructed and i == last)
+        heard = None if chore else _hear(message, modes)
+        prompts += heard is None or heard.refusal is not None or not heard.directive.bare
         if heard is None:
             kept.append(message)
+            if not chore:
+                turns.append(Turn(message.text, _names(standing) or by_model, prompts))
             continue
         current = heard if i == last else None
         if heard.directive.bare:
             standing = heard
         if heard.refusal is not None:
-            kept.append(message)
+            kept.append(
+                message
+            )  # refused when it was the last: it never had a decision, but it may have a subject
         elif heard.directive.bare:
             confirmed = True
         else:
             kept.append(message.with_text(heard.directive.rest))
+        if not heard.directive.bare:
+            turns.append(Turn(heard.directive.rest, _names(heard) or by_model, prompts))
     chosen = current or standing
     if chosen is not None and chosen.refusal is not None:
         raise chosen.refusal
@@ -87,9 +110,9 @@ def read(conversation: Conversation, model: str | None, modes: Modes) -> Reading
         asked_by = "message" if current and not current.directive.bare else "conversation"
     elif by_model:
         asked_by = "model"
-    said = current.directive.rest if current else messages[last].text
     confirms = current.directive if current and current.directive.bare else None
-    return Reading(asked, asked_by, _bounded(said), tuple(kept), confirms)
+    subject = "" if confirms or chore else turns[-1].subject.text
+    return Reading(asked, asked_by, subject, tuple(kept), tuple(turns), confirms, chore)
 
 
 def asked_by_model(model: str | None, modes: Modes) -> frozenset[str] | None:
@@ -146,6 +169,10 @@ def confirmation(reading: Reading, policy: Policy) -> str:
     if russian:
         return f"Теперь {verb} {'только ' if alone else ''}{speaking}. Выключить: «режим: авто»."
     return f'Now speaking: {speaking}{" alone" if alone else ""}. To switch off: "mode: auto".'
+
+
+def _names(heard: Heard | None) -> frozenset[str]:
+    return heard.directive.names if heard else frozenset()
 
 
 def _hear(message: Message, modes: Modes) -> Heard | None:
@@ -211,8 +238,3 @@ def _check_leaving(standing: Heard, current: Heard, policy: Policy) -> None:
         "because it may be pasted text; send the directive as a message of its own, or put it in quotation marks",
         param="messages",
     )
-
-
-def _bounded(text: str) -> str:
-    text = text.strip()
-    return text if len(text) <= SUBJECT else f"{text[: SUBJECT // 2]}\n{text[-SUBJECT // 2 + 1 :]}"

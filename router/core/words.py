@@ -21,7 +21,11 @@ _UNSEEN = re.compile(
     "\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\U000e0000-\\U000e0fff]"
     "|(?<=[\\u0400-\\u052f])[\\u0300\\u0301]"
 )
-_BREAKS = str.maketrans(dict.fromkeys("\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", "\n"))
+_MAY_BE_UNSEEN = re.compile(  # one set, which is searched five times as fast as the rule itself
+    "[\\u00ad\\u0300\\u0301\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e"
+    "\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\U000e0000-\\U000e0fff]"
+)
+_BREAK = re.compile("[\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")  # str.translate takes 30 times as long
 
 _JOINT = re.compile(r"[-_'’.\s]+")
 _CYRILLIC = "авекмнорстухіјѕ"
@@ -41,7 +45,7 @@ def visible(text: str) -> str:
     That is Unicode's Default_Ignorable_Code_Point (zero-width spaces, soft hyphens, direction marks, ...), which
     copying from web pages and chats brings along, and the stress marks that dictionaries put on Russian vowels.
     """
-    return _UNSEEN.sub("", text)
+    return _UNSEEN.sub("", text) if _MAY_BE_UNSEEN.search(text) else text
 
 
 def behind(text: str, count: int) -> int:
@@ -57,7 +61,7 @@ def behind(text: str, count: int) -> int:
 
 def lines(text: str) -> str:
     """Return `text` with every character that ends a line as a newline, each at its own place."""
-    return text.translate(_BREAKS)
+    return _BREAK.sub("\n", text)
 
 
 def parts(phrase: str) -> tuple[str, ...]:

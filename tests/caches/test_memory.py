@@ -35,6 +35,13 @@ async def test_hit_miss_and_overwrite() -> None:
     assert cache.size == 0
 
 
+async def test_many_keys_come_back_in_their_order() -> None:
+    cache = MemoryCache()
+    await cache.put(b"a", b"1")
+    await cache.put(b"c", b"3")
+    assert await cache.get_many([b"c", b"b", b"a"]) == [b"3", None, b"1"]
+
+
 async def test_an_entry_lives_exactly_its_time_and_reading_does_not_renew_it() -> None:
     clock = Clock()
     cache = MemoryCache(ttl=10, clock=clock)

@@ -58,7 +58,30 @@ async def test_one_round_trip_per_call_and_nothing_else(server: Server, inspect:
     await cache.aclose()
     counted = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in inspect.info("commandstats").items()}
     ours = {name: calls for name, calls in counted.items() if name not in ("config|resetstat", "info")}
-    assert ours == {"set": 1, "get": 5}
+    assert ours == {"set": 1, "mget": 5}
+
+
+async def test_many_keys_are_one_round_trip(server: Server, inspect: redis.Redis) -> None:
+    inspect.config_resetstat()
+    cache = RedisCache(server.tcp_url, timeout=PATIENT)
+    await cache.put(KEY, b"value")
+    assert await cache.get_many([KEY[::-1], KEY, KEY[1:]]) == [None, b"value", None]
+    assert await cache.get_many([]) == []
+    await cache.aclose()
+    counted = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in inspect.info("commandstats").items()}
+    assert {name: calls for name, calls in counted.items() if name not in ("config|resetstat", "info")} == {
+        "set": 1,
+        "mget": 1,
+    }
+
+
+async def test_one_value_that_is_too_large_spoils_its_look_up(server: Server, inspect: redis.Redis) -> None:
+    cache = RedisCache(server.unix_url, timeout=PATIENT, max_value_bytes=10)
+    await cache.put(KEY, b"value")
+    inspect.set(b"agoge:d:" + KEY[1:].hex().encode(), b"x" * 11)
+    with pytest.raises(CacheUnavailable, match="11 bytes is over the 10 allowed"):
+        await cache.get_many([KEY, KEY[1:]])
+    await cache.aclose()
 
 
 async def test_a_value_over_the_bound_is_neither_stored_nor_taken(server: Server, inspect: redis.Redis) -> None:

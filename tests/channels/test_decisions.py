@@ -58,6 +58,22 @@ async def test_a_decision_shares_the_cache_with_chat(stage: Stage) -> None:
     assert chat.json()["agoge"]["blend"] == decided["blend"]
 
 
+async def test_an_inherited_subject_is_told_with_the_exemplars_of_the_turn_it_comes_from(stage: Stage) -> None:
+    said = [{"role": "user", "content": "why is the sky blue"}, {"role": "assistant", "content": "Rayleigh."}]
+    told = (await decide(stage, {"messages": [*said, {"role": "user", "content": "tell me more"}]})).json()
+    assert (told["label"], told["inherited"], told["adapters"]) == ("physics", 1, {"core": 1.0, "physics": 0.8})
+    assert told["why"] == "core: always; physics: physics 0.90 >= 0.50; subject inherited from 1 turn before"
+    assert told["nearest"] == [{"text": "why is the sky blue", "label": "physics", "similarity": 0.75}]
+    assert (await decide(stage, {"input": "why is the sky blue"})).json()["inherited"] == 0
+
+
+async def test_a_front_end_s_own_task_says_so(stage: Stage) -> None:
+    task = "### Task:\nGenerate a 3-5 word title summarizing the chat history.\n<chat_history>sky</chat_history>"
+    told = (await decide(stage, {"input": task})).json()
+    assert (told["reason"], told["adapters"], told["label"], told["nearest"]) == ("chore", {"core": 1.0}, None, [])
+    assert {v["adapter"]: v["reason"] for v in told["verdicts"]}["physics"] == "chore"
+
+
 async def test_model_asks_here_too(stage: Stage) -> None:
     told = (await decide(stage, {"input": "hello", "model": "academic"})).json()
     assert (told["adapters"], told["alone"], told["asked_by"]) == ({"academic": 1.0}, True, "model")

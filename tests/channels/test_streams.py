@@ -104,7 +104,7 @@ async def test_leaving_in_any_phase_leaves_nothing_behind(tmp_path: Path, phase:
         if phase == "scoring":
             stage.router.scorer.score = hang  # type: ignore[method-assign, assignment]
         if phase == "cache":
-            stage.router.cache.get = hang  # type: ignore[method-assign, assignment]
+            stage.router.cache.get_many = hang  # type: ignore[method-assign, assignment]
         reader, writer = await connect(stage)
         sent = request(stage, stream=phase != "collecting")
         writer.write(sent[:-10] if phase == "upload" else sent)

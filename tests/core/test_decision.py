@@ -31,6 +31,8 @@ def test_the_json_form() -> None:
         "classifier": "",
         "tenant": "acme",
         "role": "editor",
+        "inherited": 0,
+        "lasts": True,
     }
 
 
@@ -45,6 +47,22 @@ def test_what_is_read_back_is_equal(asked: frozenset[str] | None) -> None:
 def test_anything_else_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError, match="not a decision"):
         Decision.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"inherited": -1}, {"inherited": "2"}, {"inherited": True}, {"inherited": None}, {"lasts": 1}]
+)
+def test_an_inheritance_that_is_none_is_refused(changed: dict[str, object]) -> None:
+    raw = json.loads(decide(SOME, Scores(), None).to_json())
+    with pytest.raises(ValueError, match="not a decision"):
+        Decision.from_json(json.dumps({**raw, **changed}))
+
+
+def test_a_decision_of_before_there_was_inheritance_is_refused() -> None:
+    raw = json.loads(decide(SOME, Scores(), None).to_json())
+    del raw["inherited"]
+    with pytest.raises(ValueError, match="not a decision"):
+        Decision.from_json(json.dumps(raw))
 
 
 def test_an_unknown_field_is_refused() -> None:

@@ -33,7 +33,7 @@ def test_is_hmac_sha256_computed_by_hand() -> None:
         return len(value.encode()).to_bytes(8, "big") + value.encode()
 
     message = (
-        text("agoge decision key, version 1") + text("r1") + text("c1") + text("default")
+        text("agoge decision key, version 2") + text("r1") + text("c1") + text("default")
         + b"\x01" + text("editor") + b"\x01" + (2).to_bytes(8, "big") + text("core") + text("physics")
         + (1).to_bytes(8, "big") + text("почему небо синее?")
     )  # fmt: skip

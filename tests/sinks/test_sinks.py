@@ -9,6 +9,7 @@ import logging
 import string
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +129,9 @@ class Remembering(MemoryCache):
         super().__init__()
         self.given: list[bytes] = []
 
-    async def get(self, key: bytes) -> bytes | None:
-        self.given.append(key)
-        return await super().get(key)
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        self.given += keys
+        return await super().get_many(keys)
 
     async def put(self, key: bytes, value: bytes) -> None:
         self.given += [key, value]

@@ -1,0 +1,54 @@
+"""What one message is about, as text for a classifier, and how far it leans on the messages before. Pure.
+
+The order: excerpt (no code, quotations, wrappers), courtesies off, spelling (one script). The cost is bounded
+whatever came in. Knows no other message and no score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from router.core.courtesy import without_courtesy
+from router.core.excerpt import MOST, excerpt
+from router.core.leaning import Leaning, leaning
+from router.core.spelling import respell
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """`text` is what is classified, at most about 1,000 characters, "" when nobody said a word."""
+
+    text: str
+    leaning: Leaning
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A user's message with a prompt in it.
+
+    `asked`: whom its own decision was asked for, None for the classifier. `prompts`: how many such messages the
+    engine saw with it, itself among them.
+    """
+
+    prompt: str
+    asked: frozenset[str] | None = None
+    prompts: int = 1
+
+    @property
+    def subject(self) -> Subject:
+        """What the message is about. Worked out when asked for: most turns of a long conversation never are."""
+        return subject_of(self.prompt)
+
+
+def subject_of(message: str) -> Subject:
+    """Return the subject of a user's message, directives taken out before."""
+    parts = excerpt(message)
+    # Twice: "Привет! kak nakachat bitsuhu" is of one script only without the greeting, "privet, kak ..." only a
+    # greeting once it is respelt.
+    said = respell(without_courtesy(parts.prose) or parts.prose)
+    prose = without_courtesy(said)
+    leans = leaning(prose)
+    if leans is Leaning.WHOLLY and parts.material.strip():
+        # "what is this?" over a quotation: the quotation is the subject
+        return Subject(respell(f"{prose}\n{parts.material}".strip()[:MOST]), Leaning.NOT)
+    return Subject(prose or (said if any(letter.isalnum() for letter in said) else ""), leans)
