@@ -112,7 +112,8 @@ class Router:
             decision = replace(decide(policy, scores, reading.asked), classifier=self.scorer.fingerprint)
             self._remember(key, decision)
         routed = Routed(f"dec_{uuid.uuid4().hex}", decision, reading, policy, state, cache)
-        self.record(Decided(routed.id, decision, cache, time.perf_counter() - started, ask.request_id))
+        seconds = time.perf_counter() - started
+        self.record(Decided(routed.id, decision, cache, seconds, ask.request_id, reading.asked))
         return routed
 
     async def answer(self, ask: Ask) -> tuple[Routed, Reply]:
