@@ -8,7 +8,6 @@ number and the reason. Nothing is kept but the line at hand.
 from __future__ import annotations
 
 import gzip
-import json
 import sys
 import zlib
 from collections import Counter
@@ -18,16 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic_core import from_json
+
 from router.core.errors import AgogeError
 from router.core.recorded import FACT, Recorded, Unreadable, read_fields
 
 STDIN = Path("-")
 LONGEST = 1 << 20
 """Bytes of the longest line that is read: a decision has about a thousand."""
-_JSON = json.JSONDecoder()
 SHOWN = 10
 """How many unreadable lines are told in full."""
-_MARKS = (f'"{FACT}"', '"out_of_domain"')  # what the line of a decision holds and no other
+_MARKS = (f'"{FACT}"'.encode(), b'"out_of_domain"')  # what the line of a decision holds and no other
 
 
 class _Readable(Protocol):
@@ -110,28 +110,18 @@ def _fields(raw: bytes) -> dict[str, Any] | None:
     """Return the object of a line, None for plain text. Raises Unreadable for what may have been a decision."""
     if len(raw) > LONGEST:
         raise Unreadable(f"is longer than {LONGEST} bytes; no decision is")
-    try:
-        text = raw.decode().rstrip()
-    except UnicodeDecodeError:
-        raise Unreadable("is not UTF-8, in which the log is written; it was damaged or written over") from None
-    if not text.startswith("{"):
-        if any(mark in text for mark in _MARKS):
+    if not raw.startswith(b"{"):
+        if any(mark in raw for mark in _MARKS):
             raise Unreadable(
                 "tells of a decision but does not begin with '{'; print the log without what is written before "
                 "each line (`docker compose logs --no-log-prefix`, `kubectl logs --prefix=false`)"
             )
         return None
     try:
-        fields: dict[str, Any]
-        fields, end = _JSON.raw_decode(text)
-        if end != len(text):
-            raise ValueError(f"the object ends at character {end} of {len(text)}")
-        if "\\u" in text:
-            json.dumps(fields, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise Unreadable("holds half a character (a lone surrogate), which nobody could print") from None
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"is not JSON ({error}); it was cut off, or two lines were mixed") from None
+        # A third of json.loads' time, which would be half of a replay's.
+        fields: dict[str, Any] = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise Unreadable(f"is not JSON ({error}); it was cut off, or damaged, or two lines were mixed") from None
     return fields
 
 

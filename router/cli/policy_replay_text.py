@@ -190,8 +190,8 @@ def _warnings(findings: Findings) -> Iterator[str]:
     """Yield what a reader of the tables must know."""
     for gate in findings.tally.unscored(findings.policies):
         yield (
-            f"{caller(*gate.caller)}: {gate.adapter} waits for the label {gate.label}, for which {gate.without} of "
-            f"{counted(gate.scored, 'scored decision')} hold no score; there its gate stays shut"
+            f"{caller(*gate.caller)}: {gate.adapter} waits for the label {gate.label}, for which "
+            f"{gate.without} of {counted(gate.scored, 'scored decision')} hold no score; there its gate stays shut"
         )
     if unsteady := findings.tally.unsteady(findings.policies):
         yield (

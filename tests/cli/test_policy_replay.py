@@ -12,11 +12,15 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from router.cli.main import command
 from router.core.blend import Blend
 from router.core.decision import Decision, Reason
 from router.core.facts import Decided
+from router.decision_log import DecisionLog
+from router.policy_file import load_policies
 from router.sinks.log import JsonLines, LogSink
 from tests.stage import staged
 from tests.stubs import POLICY
@@ -141,8 +145,6 @@ def test_fail_on_makes_a_change_an_error(tmp_path: Path, kind: str, code: int) -
 
 def test_unknown_tenants_labels_without_scores_and_edited_lines_are_told(tmp_path: Path) -> None:
     new = policy(tmp_path, POLICY.replace("label: sport", "label: law"))
-    from router.policy_file import load_policies
-
     own = load_policies(new).profile("default", None).revision
     log = log_of(tmp_path, line("a"), line("b", tenant="clinic"), line("c", policy=own, adapters={"core": 0.5}))
     found = data("--log", log, "--policy", new)
@@ -170,11 +172,12 @@ OLD = {
         (json.dumps(OLD), "holds no `scores`: an older Agoge wrote it"),
         (line()[:-40], "is not JSON"),
         (line()[:9], "is not JSON"),
-        (line() + line(), "is not JSON (the object ends at character"),
+        (line() + line(), "is not JSON (trailing characters"),
+        (line().replace("0.4,", "NaN,"), "is not JSON"),
         (line()[20:], "does not begin with '{'"),
         (f"router-1  | {line()}", "--no-log-prefix"),
-        (line().encode().replace(b"physics", b"phys\xffics"), "is not UTF-8"),
-        (line("dec_\ud800"), "half a character"),
+        (line().encode().replace(b"physics", b"phys\xffics"), "is not JSON (invalid unicode"),
+        (line("dec_\ud800"), "is not JSON (unexpected end of hex escape"),
         (line() + " " * 2**20, "longer than 1048576 bytes"),
         (line() + " " * (3 * 2**20), "longer than 1048576 bytes"),
         (line(tenant=None), "`tenant` is None; it must be a text"),
@@ -197,6 +200,14 @@ def test_a_line_that_cannot_be_replayed_is_named_and_the_others_count(
     (first,) = found["log"]["first_unreadable"]
     assert (first["file"], first["line"]) == (log, 3)
     assert found["wrong"][0].startswith("not replayed: 1 ")
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), st.floats(0, 1)))
+def test_scores_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, scores: dict[str, float]) -> None:
+    log = log_of(tmp_path_factory.getbasetemp(), line(scores=scores), name="exact.log")
+    (recorded,) = DecisionLog().read([Path(log)])
+    assert recorded.scores.values == scores
 
 
 def test_of_many_bad_lines_the_first_are_shown_and_all_are_counted(tmp_path: Path) -> None:
