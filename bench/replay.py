@@ -2,11 +2,11 @@
 
     python -m bench.replay [--decisions N] [--served] [--policy FILE] [--json]
 
-The log is synthetic. No two decisions have the same scores: fourteen labels, as the shipped classifier has, one of
-them more or less sure. A tenth is asked for by name, a twentieth is out of domain. They are taken by the policy with
-its gates 0.1 higher, written by the service's own log sink, and replayed by the policy as it is. `--served` puts a
-line of another fact behind each, as in the log of a server. The command is one process with one thread; a log of a
-tenth of the size is replayed before, to show whether memory grows.
+The log is synthetic. No two decisions have the same scores: fourteen labels, as the shipped classifier has, one
+of them more or less sure. A tenth is asked for by name, a twentieth is out of domain. They are taken by the policy
+with its gates 0.1 higher, written by the service's own log sink, and replayed by the policy as it is. `--served`
+puts a line of another fact behind each, as in the log of a server. The command is one process with one thread; a
+log of a tenth of the size is replayed before, to show whether memory grows.
 """
 
 from __future__ import annotations
