@@ -131,7 +131,8 @@ class Router:
                 decision, cache = known, "hit"
         routed = Routed(f"dec_{uuid.uuid4().hex}", decision, reading, policy, state, cache, nearest)
         self.recent.keep(routed.taken)
-        self.record(Decided(routed.id, decision, cache, time.perf_counter() - started, ask.request_id))
+        seconds = time.perf_counter() - started
+        self.record(Decided(routed.id, decision, cache, seconds, ask.request_id, reading.asked))
         return routed
 
     def _key(self, ask: Ask, policy: Policy, reading: Reading, turn: Turn | None) -> bytes:

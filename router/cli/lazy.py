@@ -12,7 +12,8 @@ import click
 class LazyGroup(click.Group):
     """A group that imports a verb's module only when that verb is called.
 
-    `verbs`: verb -> (module that holds a click command called `command`, one-line help).
+    `verbs`: verb -> (module that holds a click command called `command`, one-line help). Verbs that were added as
+    commands come first.
     """
 
     def __init__(self, *args: Any, verbs: Mapping[str, tuple[str, str]], **options: Any) -> None:
@@ -20,15 +21,17 @@ class LazyGroup(click.Group):
         self.verbs = verbs
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.verbs)
+        return [*self.commands, *self.verbs]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.verbs:
-            return None
+            return super().get_command(ctx, cmd_name)
         command = importlib.import_module(self.verbs[cmd_name][0]).command
         assert isinstance(command, click.Command), cmd_name  # noqa: S101 - a programming error, not user input
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(verb, text) for verb, (_, text) in self.verbs.items()])
+            limit = formatter.width - 6 - max(map(len, self.list_commands(ctx)))  # as click does
+            here = [(verb, command.get_short_help_str(limit)) for verb, command in self.commands.items()]
+            formatter.write_dl([*here, *((verb, text) for verb, (_, text) in self.verbs.items())])

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from router.cli.lazy import LazyGroup
 from router.cli.policy_text import adapter_lines, as_json, changes, closure_in_words
 from router.core.errors import PolicyInvalid, Problem, Refused
 from router.core.policy import Policies, Policy
@@ -20,7 +21,10 @@ CODES = "Exit codes: 0 all is well, 1 something is wrong and named, 2 wrong usag
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@click.group(epilog=CODES)
+VERBS = {"replay": ("router.cli.policy_replay", "Take the decisions of a log again by another policy.")}
+
+
+@click.group(cls=LazyGroup, verbs=VERBS, epilog=CODES)
 def command() -> None:
     """Check, show, test and compare policies; list the blends they reach."""
 

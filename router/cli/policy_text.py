@@ -43,17 +43,18 @@ def closure_in_words(policies: Policies) -> Iterator[str]:
         isolated = [blend for blend in blends if blend.alone]
         core = [adapter.name for adapter in policy.adapters if isinstance(adapter.when, Always)]
         most = max(len(blend.members) for blend in blends)
-        sentence = f"{caller(tenant, role)}: {_count(len(blends), 'blend')} of at most {_count(most, 'adapter')}"
+        sentence = f"{caller(tenant, role)}: {counted(len(blends), 'blend')} of at most {counted(most, 'adapter')}"
         if core:
             sentence += f"; {' and '.join(core)} in every one that is not isolated"
         if isolated:
             sentence += f"; isolated: {', '.join(blend.members[0][0] for blend in isolated)}"
         yield f"{sentence}; revision {policy.revision}"
     every = {blend for policy in policies.profiles.values() for blend in reachable(policy)}
-    yield f"{_count(len(every), 'blend')} in all; none is the bare base model, none mixes an isolated adapter"
+    yield f"{counted(len(every), 'blend')} in all; none is the bare base model, none mixes an isolated adapter"
 
 
-def _count(number: int, thing: str) -> str:
+def counted(number: int, thing: str) -> str:
+    """Return `1 blend`, `2 blends`."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 

@@ -37,7 +37,7 @@ def decide(policy: Policy, scores: Scores, asked: frozenset[str] | None) -> Deci
     if asked is not None:
         chosen, reason = _named(policy, asked), Reason.ASKED
     else:
-        ranked = _ranked(policy, scores)
+        ranked = open_gates(policy, scores)
         opened = frozenset(a.name for a in ranked)
         if isolated := next((a for a in ranked if a.alone), None):
             chosen, reason = frozenset((isolated.name,)), Reason.SCORED
@@ -76,8 +76,11 @@ def decide_chore(policy: Policy) -> Decision:
     )
 
 
-def _ranked(policy: Policy, scores: Scores) -> list[Adapter]:
-    """Return the adapters whose gate opened, best score first, ties by name."""
+def open_gates(policy: Policy, scores: Scores) -> list[Adapter]:
+    """Return the adapters whose gate opened, best score first, ties by name.
+
+    Nothing else in the scores decides who speaks: what is equal here, for equal `asked`, has an equal blend.
+    """
     if scores.out_of_domain:
         return []
     passed = []

@@ -22,6 +22,7 @@ class Rule(StrEnum):
     ISOLATED = "isolated"  # 2: the gate of an `alone` adapter opened
     BEST_SCORES = "best_scores"  # 3: the best `at_most` whose gates opened
     OTHERWISE = "otherwise"  # 4: no gate opened
+    CHORE = "chore"  # none of them: a front end's own task, which needs no expert
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,9 @@ def _rule(decision: Decision, policy: Policy) -> tuple[Rule, str]:
     always = [v.adapter for v in decision.verdicts if v.speaks and v.reason is Reason.ALWAYS]
     who = _listed(chosen)
     beside = f"; beside it speaks {_listed(always)}, as always" if always else ""
+    if decision.reason is Reason.CHORE:
+        task = "a front end's own task (a title, tags): no expert is needed and nothing was scored"
+        return Rule.CHORE, f"{task}; {_listed(chosen + always)} speaks"
     if decision.reason is Reason.ASKED:
         named = f"the user named {who}" if chosen else f"the user named {_listed(always)} and nobody else"
         alone = "; it speaks alone" if decision.blend.alone else beside if chosen else ""
@@ -125,7 +129,7 @@ def _margins(decision: Decision, policy: Policy) -> Iterator[Margin]:
 
 def _hurdle(silent: Verdict, gate: float, decision: Decision, policy: Policy) -> _Hurdle | None:
     """Return what `silent` would have had to score to speak; None when no score would have been enough."""
-    if decision.reason is Reason.ASKED or decision.out_of_domain:
+    if decision.reason in (Reason.ASKED, Reason.CHORE) or decision.out_of_domain:
         return None
     joined = [v for v in decision.verdicts if v.speaks and v.reason is Reason.SCORED and v.score is not None]
     if policy.adapter(silent.adapter).alone:
@@ -151,6 +155,8 @@ def _sentence(verdict: Verdict, hurdle: _Hurdle | None, decision: Decision, poli
         return "the user named it"
     if verdict.reason is Reason.NOT_ASKED:
         return "the user named others"
+    if verdict.reason is Reason.CHORE:
+        return "a front end's own task opens no gate"
     if verdict.reason is Reason.OUT_OF_DOMAIN:
         return "out of domain: no score opens a gate"
     gate, would = verdict.gate or 0.0, "would have joined"

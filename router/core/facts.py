@@ -11,13 +11,18 @@ from router.core.decision import Decision
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision was taken. `seconds` from the parsed request to the decision; `request_id` is the caller's."""
+    """A decision was taken. `seconds` from the parsed request to the decision; `request_id` is the caller's.
+
+    `asked` holds the adapters that the user named, None when the scores chose: with the decision's scores, all
+    that `decide` was given.
+    """
 
     id: str
     decision: Decision
     cache: Literal["hit", "miss"]
     seconds: float
     request_id: str = ""
+    asked: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

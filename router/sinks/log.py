@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from router.core.facts import BackendAttemptFailed, Decided, Fact
+from router.core.recorded import fields_of
 
 
 class LogSink:
@@ -33,21 +34,7 @@ class LogSink:
         """Write one fact."""
         line: dict[str, object] = {"time": round(time.time(), 3), "fact": type(fact).__name__}
         if isinstance(fact, Decided):
-            decision = fact.decision
-            line |= {
-                "id": fact.id,
-                "request": fact.request_id,
-                "tenant": decision.tenant,
-                "role": decision.role,
-                "label": decision.label,
-                "score": round(decision.scores[decision.label], 4) if decision.label else None,
-                "adapters": decision.blend.weights,
-                "blend": decision.blend.id,
-                "reason": decision.reason,
-                "cache": fact.cache,
-                "ms": round(fact.seconds * 1000, 3),
-                "policy": decision.policy,
-            }
+            line |= fields_of(fact)
         else:
             line |= asdict(fact)
             if isinstance(fact, BackendAttemptFailed) and not self._engine_messages:

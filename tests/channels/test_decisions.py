@@ -63,7 +63,9 @@ async def test_an_inherited_subject_is_told_with_the_exemplars_of_the_turn_it_co
     told = (await decide(stage, {"messages": [*said, {"role": "user", "content": "tell me more"}]})).json()
     assert (told["label"], told["inherited"], told["adapters"]) == ("physics", 1, {"core": 1.0, "physics": 0.8})
     assert told["why"] == "core: always; physics: physics 0.90 >= 0.50; subject inherited from 1 turn before"
-    assert told["nearest"] == [{"text": "why is the sky blue", "label": "physics", "similarity": 0.75}]
+    assert told["nearest"] == [
+        {"text": "why is the sky blue", "label": "physics", "similarity": 0.75, "distance": 0.25}
+    ]
     assert (await decide(stage, {"input": "why is the sky blue"})).json()["inherited"] == 0
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from router.core.decide import decide
+from router.core.decide import decide, decide_chore
 from router.core.decision import Decision
 from router.core.explanation import Explanation, Margin, Rule, RunnerUp, explain, told_apart
 from router.core.policy import Policy
@@ -50,6 +50,14 @@ def test_the_rule_that_decided(scores: dict[str, float], asked: list[str], rule:
     told = explained(ALL, Scores(scores), *asked)
     assert told.rule is rule
     assert says in told.because
+
+
+def test_a_chore_opens_no_gate_and_no_score_would_have() -> None:
+    told = explain(decide_chore(OPEN), OPEN)
+    assert told.rule is Rule.CHORE
+    assert told.because.endswith("nothing was scored; core speaks")
+    assert {each.because for each in told.margins} == {"a front end's own task opens no gate"}
+    assert [each.joins_at for each in told.margins] == [None, None]
 
 
 def test_otherwise_names_whom_the_policy_lets_join() -> None:
