@@ -39,12 +39,12 @@ def start_of(rows: Judged, ladder: Ladder, sizes: Mapping[str, int], error: floa
     is the number of calibration rows by language; their scores and labels may not decide it, or the test would
     be of a hypothesis that its own rows chose.
     """
-    worst = np.zeros(len(ladder))
+    worst, steps = np.zeros(len(ladder)), first_steps(rows, ladder)
     for lang, size in sizes.items():
         members = rows.langs == lang
         if not members.any():  # a language that only the calibration rows have
             members = np.ones(len(rows), dtype=np.bool_)
-        routed, wrong = _count(first_steps(rows, ladder)[members], rows.right[members], len(ladder))
+        routed, wrong = _count(steps[members], rows.right[members], len(ladder))
         expected = routed * (size / members.sum())
         # Laplace's rule: no wrong row in a few does not make the risk zero
         worst = np.maximum(worst, p_value(expected * (wrong + 1) / (routed + 2), expected, error))
