@@ -101,7 +101,8 @@ def main() -> None:
 
     def tested(drawn: Judged) -> int | None:
         langs, numbers = np.unique(drawn.langs, return_counts=True)
-        start = start_of(laid, ladder, dict(zip(langs.tolist(), numbers.tolist(), strict=True)), options.error)
+        sizes = dict(zip(langs.tolist(), numbers.tolist(), strict=True))
+        start = start_of(laid, ladder, sizes, options.error, options.confidence)
         return last_passed(count(drawn, ladder), start, options.error, options.confidence)
 
     names = ", ".join(file.name for file in options.data)

@@ -61,7 +61,7 @@ def calibrate(
         require_labels(rows, classifier.labels, str(data))
         laid, tested = own, predicted(classifier, rows, named, progress)
     ladder = fit_ladder(laid, len(classifier.labels))
-    start = start_of(laid, ladder, Counter(tested.langs.tolist()), error)
+    start = start_of(laid, ladder, Counter(tested.langs.tolist()), error, confidence)
     last = last_passed(count(tested, ladder), start, error, confidence)
     return Calibration(
         error=error,

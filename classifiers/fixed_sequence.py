@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifiers.gates import Judged, Ladder, first_steps
-from classifiers.risk import p_value
+from classifiers.risk import most_wrong, p_value
 
 Counted = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -32,23 +32,24 @@ def count(rows: Judged, ladder: Ladder) -> dict[str, Counted]:
     }
 
 
-def start_of(rows: Judged, ladder: Ladder, sizes: Mapping[str, int], error: float) -> int:
-    """Where testing should begin: the step that other rows, those that laid the ladder, most expect to pass.
+def start_of(rows: Judged, ladder: Ladder, sizes: Mapping[str, int], error: float, confidence: float) -> int:
+    """Where testing should begin: the step most likely to pass by other rows, those that laid the ladder.
 
     The strictest gates route too few rows to show anything, and the sequence ends at its first failure. `sizes`
     is the number of calibration rows by language; their scores and labels may not decide it, or the test would
     be of a hypothesis that its own rows chose.
     """
-    worst, steps = np.zeros(len(ladder)), first_steps(rows, ladder)
+    likely, steps = np.ones(len(ladder)), first_steps(rows, ladder)
     for lang, size in sizes.items():
         members = rows.langs == lang
         if not members.any():  # a language that only the calibration rows have
             members = np.ones(len(rows), dtype=np.bool_)
         routed, wrong = _count(steps[members], rows.right[members], len(ladder))
-        expected = routed * (size / members.sum())
+        expected = np.floor(routed * (size / members.sum()))
         # Laplace's rule: no wrong row in a few does not make the risk zero
-        worst = np.maximum(worst, p_value(expected * (wrong + 1) / (routed + 2), expected, error))
-    return int(worst.argmin())
+        risk = (wrong + 1) / (routed + 2)
+        likely *= p_value(most_wrong(expected, error, confidence), expected, risk)
+    return int(likely.argmax())
 
 
 def last_passed(counts: Mapping[str, Counted], start: int, error: float, confidence: float) -> int | None:

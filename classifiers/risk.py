@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, betaincinv  # type: ignore[import-untyped]  # scikit-learn's, has no types
+from scipy.special import bdtrik, betainc, betaincinv  # type: ignore[import-untyped]  # scikit-learn's, has no types
 
 
 def upper_bound(wrong: ArrayLike, routed: ArrayLike, confidence: float) -> NDArray[np.float64]:
@@ -24,15 +24,25 @@ def upper_bound(wrong: ArrayLike, routed: ArrayLike, confidence: float) -> NDArr
     return bound
 
 
-def p_value(wrong: ArrayLike, routed: ArrayLike, error: float) -> NDArray[np.float64]:
+def p_value(wrong: ArrayLike, routed: ArrayLike, error: ArrayLike) -> NDArray[np.float64]:
     """P(Bin(routed, error) <= wrong): how likely so few wrong rows are if the risk were `error` or more.
 
-    Counts broadcast and may be expected ones, hence fractions.
+    Arguments broadcast.
     """
     k, n = np.asarray(wrong, dtype=np.float64), np.asarray(routed, dtype=np.float64)
-    # the binomial tail as an incomplete beta function, which is defined between whole numbers too
-    tail: NDArray[np.float64] = np.where(k < n, betainc(np.maximum(n - k, 1e-9), k + 1, 1 - error), 1.0)
-    return tail
+    # the tail as an incomplete beta function; fewer than none is impossible
+    tail = betainc(np.maximum(n - k, 1), np.maximum(k, 0) + 1, 1 - np.asarray(error, dtype=np.float64))
+    whole: NDArray[np.float64] = np.where(k < 0, 0.0, np.where(k < n, tail, 1.0))
+    return whole
+
+
+def most_wrong(routed: NDArray[np.float64], error: float, confidence: float) -> NDArray[np.float64]:
+    """The most wrong rows with which `routed` still show a risk of at most `error`; -1 where none would do."""
+    most = np.full(routed.shape, -1.0)
+    enough = routed >= fewest(error, confidence)
+    # a hair more, for where the level is met exactly
+    most[enough] = np.floor(bdtrik(1 - confidence, routed[enough], error) + 1e-9)
+    return most
 
 
 def fewest(error: float, confidence: float) -> int:

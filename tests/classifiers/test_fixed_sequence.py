@@ -25,7 +25,7 @@ def ladder(laid: Judged) -> Ladder:
 
 
 def _choose(laid: Judged, ladder: Ladder, rows: Judged) -> int | None:
-    start = start_of(laid, ladder, Counter(rows.langs.tolist()), ERROR)
+    start = start_of(laid, ladder, Counter(rows.langs.tolist()), ERROR, CONFIDENCE)
     return last_passed(count(rows, ladder), start, ERROR, CONFIDENCE)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from classifiers.risk import fewest, p_value, upper_bound
+from classifiers.risk import fewest, most_wrong, p_value, upper_bound
 
 
 def test_the_tail_is_the_binomial_distributions() -> None:
@@ -39,3 +40,13 @@ def test_the_fewest_rows_are_the_first_that_suffice() -> None:
     for error, confidence in ((0.05, 0.95), (0.1, 0.9), (0.02, 0.99)):
         least = fewest(error, confidence)
         assert float(upper_bound(0, least, confidence)) <= error < float(upper_bound(0, least - 1, confidence))
+
+
+def test_one_more_wrong_row_would_be_too_many() -> None:
+    for error, confidence in ((0.05, 0.95), (0.2, 0.9)):
+        routed = np.arange(1.0, 500.0)
+        most = most_wrong(routed, error, confidence)
+        assert (binom.cdf(most, routed, error) <= 1 - confidence).all()
+        assert (binom.cdf(most + 1, routed, error) > 1 - confidence).all()
+        assert most[0] == -1.0
+        assert most[-1] > 0
