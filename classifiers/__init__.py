@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from classifiers.calibrate import calibrate
+from classifiers.calibration import Calibration
 from classifiers.classifier import Classifier
 from classifiers.encoders import Encoder, open_encoder
 from classifiers.ensure import ensure
@@ -14,6 +16,7 @@ from classifiers.train import train
 
 __all__ = [
     "ArtefactError",
+    "Calibration",
     "Classifier",
     "ClassifierError",
     "Encoder",
@@ -24,6 +27,7 @@ __all__ = [
     "Report",
     "Row",
     "RowError",
+    "calibrate",
     "ensure",
     "evaluate",
     "open_encoder",

@@ -1,7 +1,8 @@
 """A classifier as a folder on disk: written atomically, read suspiciously. Knows no training.
 
 manifest.json (what it is, and every small number), head.skops (the regression; skops, never pickle),
-embeddings.npy (exemplar vectors, float32) and exemplars.jsonl (the rows, in the order of the vectors).
+embeddings.npy (exemplar vectors, float32), exemplars.jsonl (the rows, in the order of the vectors) and
+held_out.npz (what the rows scored when their topic was left out of the fit).
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ import numpy as np
 import sklearn
 from sklearn.linear_model import LogisticRegression
 
+from classifiers.calibration import Calibration, from_json
 from classifiers.classifier import Classifier
 from classifiers.encoders import Encoder, open_encoder
 from classifiers.errors import ArtefactError, EncoderError
 from classifiers.head import Head
+from classifiers.held_out import HeldOut
 from classifiers.neighbourhood import Neighbourhood, starts_of
 from classifiers.rows import digest, read_rows
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, HEAD, VECTORS, EXEMPLARS = "manifest.json", "head.skops", "embeddings.npy", "exemplars.jsonl"
+HELD_OUT = "held_out.npz"
 # A logistic regression consists of nothing that skops does not trust by itself. Keep this empty: a type named
 # here is a type that a foreign artefact may construct.
 TRUSTED: list[str] = []
@@ -50,6 +54,7 @@ def manifest_of(classifier: Classifier) -> dict[str, Any]:
             "bandwidth": around.bandwidth,
         },
         "training": dict(classifier.training),
+        "calibration": None if classifier.calibration is None else classifier.calibration.as_json(),
     }
 
 
@@ -63,6 +68,8 @@ def save(classifier: Classifier, folder: Path) -> None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (fresh / EXEMPLARS).write_text(lines, encoding="utf-8")
         np.save(fresh / VECTORS, classifier.neighbourhood.vectors, allow_pickle=False)
+        held_out = classifier.held_out
+        np.savez(fresh / HELD_OUT, scores=held_out.scores, similarities=held_out.similarities)
         _skops().dump(classifier.head.regression, fresh / HEAD)
         text = json.dumps(manifest_of(classifier), indent=2, ensure_ascii=False) + "\n"
         (fresh / MANIFEST).write_text(text, encoding="utf-8")
@@ -99,13 +106,15 @@ def load(folder: Path, encoder: Encoder | None = None) -> Classifier:
         regression = _skops().load(folder / HEAD, trusted=TRUSTED)
         if not isinstance(regression, LogisticRegression):
             raise TypeError(f"{HEAD} holds a {type(regression).__name__}, not a LogisticRegression")
-        around = manifest["neighbourhood"]
+        around, found = manifest["neighbourhood"], manifest["calibration"]
         classifier = Classifier(
             encoder=encoder,
             head=Head(regression, **manifest["head"]),
             neighbourhood=Neighbourhood(vectors, starts_of(np.array([row.label for row in rows])), **around),
             rows=rows,
+            held_out=_held_out(folder / HELD_OUT, (len(rows), len(manifest["labels"]))),
             training=manifest["training"],
+            calibration=None if found is None else from_json(found),
         )
         _require(folder, "labels", manifest["labels"], list(classifier.labels))
         _require(folder, "labels", manifest["labels"], sorted({row.label for row in rows}))
@@ -130,10 +139,28 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise ArtefactError(f"{folder}: {MANIFEST} is not a JSON object; {_REMEDY}")
     _require(folder, "format", manifest.get("format"), FORMAT)
-    for key in ("fingerprint", "encoder", "labels", "rows_sha256", "sklearn", "head", "neighbourhood", "training"):
+    for key in (
+        "fingerprint",
+        "encoder",
+        "labels",
+        "rows_sha256",
+        "sklearn",
+        "head",
+        "neighbourhood",
+        "training",
+        "calibration",
+    ):
         if key not in manifest:
             raise ArtefactError(f"{folder}: {MANIFEST} has no {key!r}; {_REMEDY}")
     return manifest
+
+
+def calibration_in(folder: Path) -> Calibration | None:
+    """The calibration of an artefact, even of one that is otherwise refused; None where none can be read."""
+    try:
+        return from_json(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["calibration"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 _REMEDY = "train it with `agoge classifier train`"
@@ -159,6 +186,14 @@ def _skops() -> Any:
         if hidden:
             del sys.modules["torch"]
     return skops.io
+
+
+def _held_out(file: Path, shape: tuple[int, int]) -> HeldOut:
+    with np.load(file, allow_pickle=False) as arrays:
+        held_out = HeldOut(arrays["scores"], arrays["similarities"])
+    if held_out.scores.shape != shape or held_out.similarities.shape != shape[:1]:
+        raise ValueError(f"{HELD_OUT} holds {held_out.scores.shape}, expected {shape}")
+    return held_out
 
 
 def _minor(version: str) -> str:

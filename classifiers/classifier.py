@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classifiers.calibration import Calibration
 from classifiers.encoders import Encoder
 from classifiers.encoders.text import has_words
 from classifiers.head import Head
+from classifiers.held_out import HeldOut
 from classifiers.neighbourhood import Neighbourhood
 from classifiers.prediction import Neighbour, Prediction
 from classifiers.rows import Row, digest
@@ -25,15 +27,18 @@ class Classifier:
     """An encoder, a head and the exemplars they were fitted on. Immutable, and safe to use from several
     threads.
 
-    `rows` are the exemplars in the order of `neighbourhood.vectors`; `training` holds figures that describe
-    the fit and never change a result (cross-validation metrics, chosen C, temperature).
+    `rows` are the exemplars in the order of `neighbourhood.vectors`. What describes the fit and never changes a
+    result: `held_out`, what the rows scored when their topic was left out; `training`, figures (cross-validation
+    metrics, chosen C, temperature); `calibration`, gates with a guarantee where somebody asked for some.
     """
 
     encoder: Encoder
     head: Head
     neighbourhood: Neighbourhood
     rows: tuple[Row, ...]
+    held_out: HeldOut
     training: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from classifiers import artefact
+from classifiers.calibrate import recalibrate, remark
 from classifiers.classifier import Classifier
 from classifiers.encoders import open_encoder
 from classifiers.errors import ArtefactError
@@ -24,7 +25,7 @@ def ensure(
 
     The exemplars are the truth and the artefact a cache of them: it is reused only while its rows have their
     sha256 and its encoder is the one asked for. Raises `RowError` for bad exemplars and `EncoderError` for a
-    missing encoder.
+    missing encoder. Gates that the old artefact was calibrated with are calibrated anew (see `recalibrate`).
     """
     rows = read_exemplars(exemplars_dir)
     encoder = open_encoder(encoder_spec)
@@ -36,6 +37,9 @@ def ensure(
     except ArtefactError as error:
         reason = str(error)
     _log.info("training the classifier: %s", reason)
-    classifier = train(rows, encoder, progress=progress or silent)
+    before = artefact.calibration_in(folder)
+    classifier = recalibrate(train(rows, encoder, progress=progress or silent), before, progress or silent)
+    if before is not None and classifier.calibration is not None:
+        _log.warning("%s: %s", folder, remark(before, classifier.calibration))
     artefact.save(classifier, folder)
     return classifier

@@ -84,10 +84,15 @@ def fit_neighbourhood(
     texts like the exemplars and says nothing about how many strangers are caught. Measure that with
     `evaluate`.
     """
+    nearest = min(nearest, *(len(inside) for inside, _ in folds))
+    threshold = float(np.quantile(held_out_similarities(vectors, folds, nearest), 1.0 - kept, method="lower"))
+    return Neighbourhood(vectors, starts_of(labels), threshold, nearest)
+
+
+def held_out_similarities(vectors: Vectors, folds: Folds, nearest: int) -> NDArray[np.float64]:
+    """Similarity of each exemplar to those of the other folds, shape (n,)."""
     similarities = np.empty(len(vectors))
     for inside, outside in folds:
-        nearest = min(nearest, len(inside))
         cosines = vectors[outside] @ vectors[inside].T
         similarities[outside] = [similarity(row, nearest) for row in cosines]
-    threshold = float(np.quantile(similarities, 1.0 - kept, method="lower"))
-    return Neighbourhood(vectors, starts_of(labels), threshold, nearest)
+    return similarities

@@ -25,7 +25,15 @@ from classifiers.head import (
     logits_of,
     softmax,
 )
-from classifiers.neighbourhood import BANDWIDTH, Folds, evidence, fit_neighbourhood, starts_of
+from classifiers.held_out import HeldOut
+from classifiers.neighbourhood import (
+    BANDWIDTH,
+    Folds,
+    evidence,
+    fit_neighbourhood,
+    held_out_similarities,
+    starts_of,
+)
 from classifiers.progress import Progress, silent
 from classifiers.rows import Row
 
@@ -81,16 +89,19 @@ def _fit(
         trials.append(Trial(log_loss(logits, targets, temperature), strength, temperature, logits))
         progress("cross-validating", done, len(STRENGTHS))
     best = min(trials, key=lambda trial: trial.loss)
-    scores = softmax(best.logits / best.temperature).tolist()
+    scores = softmax(best.logits / best.temperature)
     around = fit_neighbourhood(vectors, labels, folds)
     training = {
         "strength": best.strength,
         "log_loss": best.loss,
         "seed": seed,
-        "cross_validation": figures(rows, [dict(zip(names.tolist(), row, strict=True)) for row in scores]),
+        "cross_validation": figures(
+            rows, [dict(zip(names.tolist(), row, strict=True)) for row in scores.tolist()]
+        ),
     }
     head = Head(fit_regression(vectors, labels, best.strength), best.temperature, NEIGHBOUR_WEIGHT)
-    return Classifier(encoder, head, around, rows, training)
+    held_out_scores = HeldOut(scores, held_out_similarities(vectors, folds, around.nearest))
+    return Classifier(encoder, head, around, rows, held_out_scores, training)
 
 
 def _require_enough(rows: Sequence[Row]) -> None:

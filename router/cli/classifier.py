@@ -1,4 +1,4 @@
-"""`agoge classifier`: train, evaluate, show. Knows the terminal and `classifiers`; knows no policy and no engine.
+"""`agoge classifier`: train, evaluate, calibrate, show. Knows the terminal and `classifiers`; no policy or engine.
 
 Results go to standard output, progress and remarks to standard error.
 """
@@ -6,30 +6,30 @@ Results go to standard output, progress and remarks to standard error.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.table import Table
 
 import classifiers
-from classifiers.artefact import manifest_of, read_manifest
-from classifiers.rows import digest
+from classifiers.artefact import calibration_in, manifest_of, read_manifest
+from classifiers.calibrate import recalibrate, remark
+from classifiers.calibration import from_json
+from router.cli.classifier_calibrate import calibrate
+from router.cli.classifier_terminal import (
+    ARTEFACT,
+    CLASSIFIER,
+    EXEMPLARS,
+    FOLDER,
+    bars,
+    load_or_train,
+    print_table,
+    refusals,
+)
+from router.cli.classifier_text import print_calibration
 from router.wiring.settings import shipped
 
-ARTEFACT = Path(".agoge/classifier")
-
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-_EXEMPLARS = click.option(
-    "--exemplars", type=_FOLDER, show_default="policies/exemplars", help="Folder of *.jsonl with labelled prompts."
-)
-_CLASSIFIER = click.option(
-    "--classifier", "folder", type=_FOLDER, default=ARTEFACT, show_default=True, help="The trained artefact."
-)
 _ENCODER = click.option(
     "--encoder", default="use", show_default=True, help="use, st:FOLDER-OR-HUB-ID or onnx:EXPORTED-FOLDER"
 )
@@ -37,33 +37,40 @@ _ENCODER = click.option(
 
 @click.group()
 def command() -> None:
-    """Train, evaluate and show the classifier."""
+    """Train, evaluate, calibrate and show the classifier."""
+
+
+command.add_command(calibrate)
 
 
 @command.command()
-@_EXEMPLARS
+@EXEMPLARS
 @_ENCODER
-@click.option("--out", type=_FOLDER, default=ARTEFACT, show_default=True, help="Where the artefact is written.")
+@click.option("--out", type=FOLDER, default=ARTEFACT, show_default=True, help="Where the artefact is written.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split into topics.")
 def train(exemplars: Path | None, encoder: str, out: Path, seed: int) -> None:
-    """Train a classifier on exemplars and write the artefact."""
+    """Train a classifier on exemplars and write the artefact; gates it was calibrated with are chosen anew."""
     with refusals(), bars() as progress:
         rows = classifiers.read_exemplars(exemplars or shipped("policies", "exemplars"))
-        trained = classifiers.train(rows, classifiers.open_encoder(encoder), seed, progress)
+        before = calibration_in(out)
+        fitted = classifiers.train(rows, classifiers.open_encoder(encoder), seed, progress)
+        trained = recalibrate(fitted, before, progress)
         trained.save(out)
+    if before is not None and trained.calibration is not None:
+        click.echo(remark(before, trained.calibration), err=True)
     _print_manifest(manifest_of(trained), out)
 
 
 @command.command()
 @click.option("--data", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Labelled JSONL.")
-@_CLASSIFIER
-@_EXEMPLARS
+@CLASSIFIER
+@EXEMPLARS
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(data: Path, folder: Path, exemplars: Path | None, as_json: bool) -> None:
     """Measure a classifier on labelled rows; without an artefact one is trained from the exemplars first."""
     with refusals(), bars() as progress:
         rows = classifiers.read_rows(data)
-        classifier = _load_or_train(folder, exemplars or shipped("policies", "exemplars"), progress)
+        classifier = load_or_train(folder, exemplars or shipped("policies", "exemplars"), progress)
         report = classifiers.evaluate(classifier, rows, progress)
     if as_json:
         click.echo(json.dumps({**report, "fingerprint": classifier.fingerprint}, ensure_ascii=False, indent=2))
@@ -73,7 +80,7 @@ def evaluate(data: Path, folder: Path, exemplars: Path | None, as_json: bool) ->
 
 
 @command.command()
-@_CLASSIFIER
+@CLASSIFIER
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as one JSON object.")
 def show(folder: Path, as_json: bool) -> None:
     """Print what an artefact is: encoder, labels, counts and the figures of its cross-validation."""
@@ -83,40 +90,6 @@ def show(folder: Path, as_json: bool) -> None:
         click.echo(json.dumps(manifest, ensure_ascii=False, indent=2))
         return
     _print_manifest(manifest, folder)
-
-
-def _load_or_train(folder: Path, exemplars: Path, progress: classifiers.Progress) -> classifiers.Classifier:
-    if not folder.exists():
-        click.echo(f"{folder}: no classifier yet, training it from {exemplars}", err=True)
-        return classifiers.ensure(folder, exemplars, "use", progress)
-    classifier = classifiers.Classifier.load(folder)
-    # An artefact is measured as it is, whoever made it; but say so when it is not of these exemplars.
-    if exemplars.is_dir() and digest(classifiers.read_exemplars(exemplars)) != digest(classifier.rows):
-        click.echo(f"{folder}: not trained on {exemplars} as it is now", err=True)
-    return classifier
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Turn refusals into one line on standard error and exit status 1."""
-    try:
-        yield
-    except (classifiers.ClassifierError, OSError) as error:
-        raise click.ClickException(str(error)) from error
-
-
-@contextmanager
-def bars() -> Iterator[classifiers.Progress]:
-    """A progress bar per stage, on standard error."""
-    with Bar(console=Console(stderr=True)) as bar:
-        stages: dict[str, Any] = {}
-
-        def advance(stage: str, done: int, total: int, /) -> None:
-            if stage not in stages:
-                stages[stage] = bar.add_task(stage, total=total)
-            bar.update(stages[stage], completed=done)
-
-        yield advance
 
 
 def _print_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
@@ -134,6 +107,11 @@ def _print_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
     click.echo("\nCross-validation on exemplars, whole topics held out:")
     _print_figures(training["cross_validation"])
     _print_labels(training["cross_validation"]["labels"])
+    if manifest["calibration"] is None:
+        click.echo("\nNo gates with a guarantee yet: `agoge classifier calibrate`.")
+    else:
+        click.echo("")
+        print_calibration(from_json(manifest["calibration"]))
 
 
 def _print_figures(figures: Mapping[str, Any]) -> None:
@@ -151,13 +129,3 @@ def _print_labels(labels: Mapping[str, Any]) -> None:
         [label, str(one["support"]), *(f"{one[name]:.3f}" for name in columns)] for label, one in labels.items()
     ]
     print_table(["label", "rows", *columns], lines)
-
-
-def print_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    console = Console(width=100)
-    console.print(table)

@@ -17,7 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("router.cli.demo", "Serve, ask four prompts, print who spoke and why, keep serving."),
     "decide": ("router.cli.decide", "Decide for one prompt and print the decision; no engine is called."),
     "policy": ("router.cli.policy", "Check, show, test and compare policies; list the blends they reach."),
-    "classifier": ("router.cli.classifier", "Train, evaluate and show the classifier."),
+    "classifier": ("router.cli.classifier", "Train, evaluate, calibrate and show the classifier."),
     "exemplar": ("router.cli.exemplar", "Teach the classifier a prompt, and see first what that changes."),
     "blends": ("router.cli.blends", "Compose, build, verify and publish blends of adapters."),
     "adapter": ("router.cli.adapter", "Start, train and check LoRA adapters."),

@@ -36,9 +36,9 @@ def test_a_loaded_classifier_answers_exactly_as_the_saved_one(classifier: Classi
         assert loaded.examine(text, 3) == classifier.examine(text, 3)
 
 
-def test_the_folder_holds_the_four_documented_files_and_nothing_pickled(folder: Path) -> None:
+def test_the_folder_holds_the_five_documented_files_and_nothing_pickled(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["manifest.json", "head.skops", "exemplars.jsonl", "embeddings.npy"]
+        ["manifest.json", "head.skops", "exemplars.jsonl", "embeddings.npy", "held_out.npz"]
     )
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["labels"] == ["cooking", "physics", "sport"]
@@ -51,7 +51,7 @@ def test_the_folder_holds_the_four_documented_files_and_nothing_pickled(folder: 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda m: m.update(format=2), "made with format 2, here it is 1"),
+        (lambda m: m.update(format=1), "made with format 1, here it is 2"),
         (lambda m: m.update(sklearn="1.8.2"), "made with scikit-learn '1.8', here it is"),
         (lambda m: m["encoder"].update(id="use:2000:0000"), "made with encoder 'use:2000:0000', here it is 'use:"),
         (lambda m: m.update(labels=["cooking", "law", "sport"]), "made with labels"),
@@ -75,7 +75,9 @@ def test_another_patch_release_of_scikit_learn_is_accepted(classifier: Classifie
     assert Classifier.load(folder, classifier.encoder).labels == classifier.labels
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "head.skops", "exemplars.jsonl", "embeddings.npy"])
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "head.skops", "exemplars.jsonl", "embeddings.npy", "held_out.npz"]
+)
 def test_a_missing_or_truncated_file_is_refused(classifier: Classifier, folder: Path, name: str) -> None:
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: len(content) // 2])
