@@ -10,6 +10,7 @@ Read at 0.33.0; docs/backends.md has the launch line.
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
@@ -145,7 +146,7 @@ class VllmBackend:
             raise BackendUnreachable(f"{self.name}: the engine has not been looked at", backend=self.name)
         asked = self._models.base if probe.blend is None else served_name(self.name, self._inventory, probe.blend)
         body = completion_body(asked, probe)
-        return Call({**body, "prompt_logprobs": 0} if probe.cold else body)
+        return Call({**body, "cache_salt": uuid.uuid4().hex} if probe.cold else body)
 
     def _check_update(self, status: int, said: str, what: str, meanings: dict[int, str]) -> None:
         if status == 200:

@@ -337,6 +337,15 @@ async def test_what_can_go_wrong_with_a_load(fake: FakeVllm) -> None:
 # Probes.
 
 
+async def test_no_two_cold_probes_share_a_prefix_cache(fake: FakeVllm) -> None:
+    async with client(fake) as backend:
+        for _ in range(3):
+            await backend.probe(Probe("Why is it", 3, PHYSICS, cold=True))
+    salts = [seen.body["cache_salt"] for seen in fake.seen]
+    assert len(set(salts)) == 3
+    assert all(len(salt) >= 32 and salt.isalnum() for salt in salts)  # vLLM refuses "", "@", "/" and over 128
+
+
 @pytest.mark.parametrize("cold", [False, True])
 @pytest.mark.parametrize("blend", [None, PHYSICS])
 async def test_a_probe_is_the_greedy_completion_of_exactly_one_speaker(
@@ -346,14 +355,16 @@ async def test_a_probe_is_the_greedy_completion_of_exactly_one_speaker(
         tokens = await backend.probe(Probe("Why is it", 3, blend, cold))
     model = "base-model" if blend is None else SERVED[blend.id]
     assert fake.seen[0].path == "/v1/completions"
-    assert fake.seen[0].body == {
+    body = dict(fake.seen[0].body)
+    salt = body.pop("cache_salt", None)
+    assert bool(salt) == cold
+    assert body == {
         "model": model,
         "prompt": "Why is it",
         "max_tokens": 3,
         "temperature": 0,
         "repetition_penalty": 1,
         "logprobs": 5,
-        **({"prompt_logprobs": 0} if cold else {}),
     }
     who = "BASE" if blend is None else model
     assert [token.text for token in tokens] == [f" {who}{place}.0" for place in range(3)]
