@@ -25,7 +25,7 @@ from classifiers.errors import ArtefactError, EncoderError
 from classifiers.head import Head
 from classifiers.held_out import HeldOut
 from classifiers.neighbourhood import Neighbourhood, starts_of
-from classifiers.rows import digest, read_rows
+from classifiers.rows import digest, line_of, read_rows
 
 FORMAT = 2
 MANIFEST, HEAD, VECTORS, EXEMPLARS = "manifest.json", "head.skops", "embeddings.npy", "exemplars.jsonl"
@@ -64,9 +64,7 @@ def save(classifier: Classifier, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         fresh, old = Path(scratch) / "new", Path(scratch) / "old"
         fresh.mkdir()
-        rows = [{"text": row.text, "label": row.label, "lang": row.lang} for row in classifier.rows]
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (fresh / EXEMPLARS).write_text(lines, encoding="utf-8")
+        (fresh / EXEMPLARS).write_text("".join(map(line_of, classifier.rows)), encoding="utf-8")
         np.save(fresh / VECTORS, classifier.neighbourhood.vectors, allow_pickle=False)
         held_out = classifier.held_out
         np.savez(fresh / HELD_OUT, scores=held_out.scores, similarities=held_out.similarities)

@@ -76,23 +76,18 @@ def starts_of(labels: NDArray[np.str_]) -> NDArray[np.intp]:
 
 def fit_neighbourhood(
     vectors: Vectors, labels: NDArray[np.str_], folds: Folds, nearest: int = NEAREST, kept: float = KEPT
-) -> Neighbourhood:
+) -> tuple[Neighbourhood, NDArray[np.float64]]:
     """Choose the threshold so that the share `kept` of exemplars is in domain, each judged by the other folds
-    only.
+    only; return the similarities by which it was judged too, shape (n,).
 
     No text from outside the domain is needed, and none is pretended: the threshold bounds the false alarms on
     texts like the exemplars and says nothing about how many strangers are caught. Measure that with
     `evaluate`.
     """
     nearest = min(nearest, *(len(inside) for inside, _ in folds))
-    threshold = float(np.quantile(held_out_similarities(vectors, folds, nearest), 1.0 - kept, method="lower"))
-    return Neighbourhood(vectors, starts_of(labels), threshold, nearest)
-
-
-def held_out_similarities(vectors: Vectors, folds: Folds, nearest: int) -> NDArray[np.float64]:
-    """Similarity of each exemplar to those of the other folds, shape (n,)."""
     similarities = np.empty(len(vectors))
     for inside, outside in folds:
         cosines = vectors[outside] @ vectors[inside].T
         similarities[outside] = [similarity(row, nearest) for row in cosines]
-    return similarities
+    threshold = float(np.quantile(similarities, 1.0 - kept, method="lower"))
+    return Neighbourhood(vectors, starts_of(labels), threshold, nearest), similarities

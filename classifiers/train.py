@@ -31,7 +31,6 @@ from classifiers.neighbourhood import (
     Folds,
     evidence,
     fit_neighbourhood,
-    held_out_similarities,
     starts_of,
 )
 from classifiers.progress import Progress, silent
@@ -90,7 +89,7 @@ def _fit(
         progress("cross-validating", done, len(STRENGTHS))
     best = min(trials, key=lambda trial: trial.loss)
     scores = softmax(best.logits / best.temperature)
-    around = fit_neighbourhood(vectors, labels, folds)
+    around, similarities = fit_neighbourhood(vectors, labels, folds)
     training = {
         "strength": best.strength,
         "log_loss": best.loss,
@@ -100,8 +99,7 @@ def _fit(
         ),
     }
     head = Head(fit_regression(vectors, labels, best.strength), best.temperature, NEIGHBOUR_WEIGHT)
-    held_out_scores = HeldOut(scores, held_out_similarities(vectors, folds, around.nearest))
-    return Classifier(encoder, head, around, rows, held_out_scores, training)
+    return Classifier(encoder, head, around, rows, HeldOut(scores, similarities), training)
 
 
 def _require_enough(rows: Sequence[Row]) -> None:

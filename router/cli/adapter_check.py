@@ -16,9 +16,9 @@ from blends.behaviour import read_texts, remembered
 from blends.checkup import Finding, Limits, Subject, examine_alone, examine_beside, examine_leak
 from blends.language import BaseUnusable
 from blends.recipe import Recipe, RecipeInvalid, base_of, read_recipe
-from router.cli.blends_text import print_table
 from router.cli.options import fail
 from router.cli.policy import CODES, FAILED
+from router.cli.tables import print_table
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _SHARE = click.FloatRange(0, 1)

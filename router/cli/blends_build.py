@@ -13,9 +13,10 @@ import click
 from blends.build import BuildBusy, BuildRefused, Built, ConflictOf, Progress, build
 from blends.manifest import FILE, as_data
 from blends.spec import Spec
-from router.cli.blends_text import DEFAULT, counted, size
+from router.cli.blends_text import DEFAULT, size
 from router.cli.options import fail
 from router.cli.policy import CODES, FAILED, load
+from router.cli.tables import counted
 from router.wiring.blends import specs_of
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)

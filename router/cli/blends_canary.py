@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from router.canary.findings import Finding
-from router.cli.blends_text import counted, print_table
 from router.cli.options import FILE, fail, read_settings
 from router.cli.policy import CODES, FAILED, OK
+from router.cli.tables import counted, print_table
 from router.core.errors import AgogeError
 from router.wiring.examining import Examined, examine
 from router.wiring.settings import Settings

@@ -17,9 +17,9 @@ from blends.conflicts import Meter, Pair, disagreements, pairs_of, share, with_v
 from blends.language import BaseUnusable
 from blends.recipe import RecipeInvalid
 from blends.sources import SourceRefused
-from router.cli.blends_text import counted, print_table
 from router.cli.options import fail
 from router.cli.policy import CODES, load
+from router.cli.tables import counted, print_table
 from router.wiring.blends import specs_of
 
 

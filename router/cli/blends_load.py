@@ -11,8 +11,8 @@ import click
 
 from router.backends.sglang import SglangBackend
 from router.backends.vllm import VllmBackend
-from router.cli.blends_text import counted
 from router.cli.policy import FAILED, OK
+from router.cli.tables import counted
 from router.core.errors import BackendFailed, Refused
 
 _BUILT = re.compile(r".+-[0-9a-f]{12}")

@@ -13,9 +13,10 @@ from blends.manifest import ManifestInvalid, ManifestMissing, read_manifest
 from blends.reference import PROMPTS, write_reference
 from blends.sources import SourceRefused
 from blends.spoken import TOKENS, ReferenceUncomputable, speak
-from router.cli.blends_text import BLENDS, counted
+from router.cli.blends_text import BLENDS
 from router.cli.options import fail
 from router.cli.policy import CODES
+from router.cli.tables import counted
 
 PACKAGES = ("torch", "transformers", "peft")
 _FOLDER = click.Path(path_type=Path, file_okay=False)

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from blends.manifest import ManifestInvalid, ManifestMissing, as_data, read_manifest
-from router.cli.blends_text import BLENDS, counted, members, print_table, size
+from router.cli.blends_text import BLENDS, members, size
 from router.cli.options import fail
 from router.cli.policy import CODES
+from router.cli.tables import counted, print_table
 
 
 @click.command(epilog=CODES)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -30,25 +28,6 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
-def counted(number: int, thing: str) -> str:
-    """Return `1 blend`, `2 blends`."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def members(entry: Entry) -> str:
     """Return who speaks: `core x 1 + physics x 0.8`."""
     return " + ".join(f"{part.name} x {part.weight:g}" for part in entry.members)
-
-
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table that fits the terminal, and one of 160 columns into a pipe, which has no width."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(table)

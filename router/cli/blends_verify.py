@@ -9,9 +9,10 @@ import click
 
 from blends.audit import audit
 from blends.manifest import ManifestInvalid, ManifestMissing, read_manifest
-from router.cli.blends_text import BLENDS, counted, members
+from router.cli.blends_text import BLENDS, members
 from router.cli.options import fail
 from router.cli.policy import CODES, FAILED, OK
+from router.cli.tables import counted
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 

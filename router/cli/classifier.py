@@ -20,6 +20,7 @@ from router.cli.classifier_calibrate import calibrate
 from router.cli.classifier_terminal import (
     ARTEFACT,
     CLASSIFIER,
+    ENCODER,
     EXEMPLARS,
     FOLDER,
     bars,
@@ -29,10 +30,6 @@ from router.cli.classifier_terminal import (
 )
 from router.cli.classifier_text import print_calibration
 from router.wiring.settings import shipped
-
-_ENCODER = click.option(
-    "--encoder", default="use", show_default=True, help="use, st:FOLDER-OR-HUB-ID or onnx:EXPORTED-FOLDER"
-)
 
 
 @click.group()
@@ -45,7 +42,7 @@ command.add_command(calibrate)
 
 @command.command()
 @EXEMPLARS
-@_ENCODER
+@ENCODER
 @click.option("--out", type=FOLDER, default=ARTEFACT, show_default=True, help="Where the artefact is written.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split into topics.")
 def train(exemplars: Path | None, encoder: str, out: Path, seed: int) -> None:

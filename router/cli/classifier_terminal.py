@@ -27,6 +27,9 @@ EXEMPLARS = click.option(
 CLASSIFIER = click.option(
     "--classifier", "folder", type=FOLDER, default=ARTEFACT, show_default=True, help="The trained artefact."
 )
+ENCODER = click.option(
+    "--encoder", default="use", show_default=True, help="use, st:FOLDER-OR-HUB-ID or onnx:EXPORTED-FOLDER"
+)
 
 
 def load_or_train(folder: Path, exemplars: Path, progress: classifiers.Progress) -> classifiers.Classifier:

@@ -16,7 +16,7 @@ import classifiers
 from classifiers import additions
 from classifiers.effect import measure
 from classifiers.rows import same
-from router.cli.classifier_terminal import bars, print_table, refusals
+from router.cli.classifier_terminal import ENCODER, bars, print_table, refusals
 from router.cli.exemplar_text import COLUMNS, as_json, moved_lines, table_lines, text_lines
 from router.wiring.settings import shipped
 
@@ -45,7 +45,7 @@ def command() -> None:
 @click.option(
     "--eval", "evaluations", type=_FILE, multiple=True, help="Labelled JSONL to measure the effect on. Repeatable."
 )
-@click.option("--encoder", default="use", show_default=True, help="use, st:FOLDER-OR-HUB-ID or onnx:FOLDER")
+@ENCODER
 @click.option("--data", type=_FOLDER, default=Path(".agoge"), show_default=True, help="Where built files go.")
 @click.option("--yes", is_flag=True, help="Save without asking.")
 @click.option("--json", "as_data", is_flag=True, help="Print one JSON object; asks nothing.")

@@ -10,7 +10,7 @@ import click
 
 from router.cli.policy import CODES, FAILED, OK, load
 from router.cli.policy_replay_text import Findings, as_data, print_replay
-from router.cli.policy_text import counted
+from router.cli.tables import counted
 from router.core.replay import Change, Replay
 from router.core.tally import Tally
 from router.decision_log import STDIN, DecisionLog, LogUnreadable

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from router.cli.policy_text import caller, counted
+from router.cli.policy_text import caller
+from router.cli.tables import counted, print_table
 from router.core.blend import Blend
 from router.core.policy import Policies
 from router.core.replay import Change, Refusal
@@ -179,8 +180,6 @@ def _print_counts(heading: str, table: Iterable[tuple[str, Counts]]) -> None:
 
 
 def _print_rows(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
-    from router.cli.blends_text import print_table
-
     print_table(headings, rows[:ROWS])
     if len(rows) > ROWS:
         click.echo(f"... and {len(rows) - ROWS} more rows; --json has all")

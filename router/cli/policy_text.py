@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from router.cli.tables import counted
 from router.core.blend import Blend, written
 from router.core.policy import Adapter, Always, Policies, Policy, WhenLabel
 from router.core.reachable import ordered, reachable
@@ -41,7 +42,7 @@ def closure_in_words(policies: Policies) -> Iterator[str]:
     for (tenant, role), policy in policies.profiles.items():
         blends = reachable(policy)
         isolated = [blend for blend in blends if blend.alone]
-        core = [adapter.name for adapter in policy.adapters if isinstance(adapter.when, Always)]
+        core = sorted(policy.always())
         most = max(len(blend.members) for blend in blends)
         sentence = f"{caller(tenant, role)}: {counted(len(blends), 'blend')} of at most {counted(most, 'adapter')}"
         if core:
@@ -51,11 +52,6 @@ def closure_in_words(policies: Policies) -> Iterator[str]:
         yield f"{sentence}; revision {policy.revision}"
     every = {blend for policy in policies.profiles.values() for blend in reachable(policy)}
     yield f"{counted(len(every), 'blend')} in all; none is the bare base model, none mixes an isolated adapter"
-
-
-def counted(number: int, thing: str) -> str:
-    """Return `1 blend`, `2 blends`."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def as_json(policy: Policy) -> dict[str, Any]:

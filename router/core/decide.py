@@ -46,7 +46,7 @@ def decide(policy: Policy, scores: Scores, asked: frozenset[str] | None) -> Deci
         else:
             chosen, reason = frozenset(policy.otherwise), Reason.OTHERWISE
     isolates = any(a.alone for a in policy.adapters if a.name in chosen)
-    speaking = chosen if isolates else chosen | {a.name for a in policy.adapters if isinstance(a.when, Always)}
+    speaking = chosen if isolates else chosen | policy.always()
     return Decision(
         blend=policy.blend(speaking),
         verdicts=tuple(_verdicts(policy, speaking, opened, reason, scores, isolates)),
@@ -65,8 +65,7 @@ def decide_chore(policy: Policy) -> Decision:
 
     No expert is needed for a title, and none may be opened by what the embedded chat says.
     """
-    always = frozenset(a.name for a in policy.adapters if isinstance(a.when, Always))
-    decision = decide(policy, NOTHING_SCORED, always or None)
+    decision = decide(policy, NOTHING_SCORED, policy.always() or None)
     silent = (Reason.NOT_ASKED, Reason.BELOW)
     return replace(
         decision,

@@ -78,6 +78,10 @@ class Policy:
                 return adapter
         raise KeyError(name)
 
+    def always(self) -> frozenset[str]:
+        """Names of the adapters that speak in every blend which is not isolated."""
+        return frozenset(a.name for a in self.adapters if isinstance(a.when, Always))
+
     def askable(self) -> tuple[str, ...]:
         """Names of the adapters this caller may ask for, sorted."""
         return tuple(a.name for a in self.adapters if self.permits(a))

@@ -52,7 +52,7 @@ def _parts(policy: Policy) -> tuple[frozenset[str], list[str], list[str]]:
     """Split the adapters this caller can reach into always, joining and isolated ones."""
     in_reach = [a for a in policy.adapters if policy.permits(a)]
     return (
-        frozenset(a.name for a in policy.adapters if isinstance(a.when, Always)),
+        policy.always(),
         [a.name for a in in_reach if not a.alone and not isinstance(a.when, Always)],
         [a.name for a in in_reach if a.alone and not isinstance(a.when, Always)],
     )

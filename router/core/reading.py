@@ -16,7 +16,7 @@ from router.core.conversation import Conversation, Message
 from router.core.directive import Directive, Heard, hear
 from router.core.errors import BadRequest, Contradiction, UnknownMode
 from router.core.modes import Modes, spoken_list
-from router.core.policy import Always, Policy
+from router.core.policy import Policy
 from router.core.subject import Turn
 
 _MOST_IN_ONE = 4  # directives that are looked for in one message; more than one is a contradiction or a repetition
@@ -88,9 +88,8 @@ def read(conversation: Conversation, model: str | None, modes: Modes) -> Reading
         if heard.directive.bare:
             standing = heard
         if heard.refusal is not None:
-            kept.append(
-                message
-            )  # refused when it was the last: it never had a decision, but it may have a subject
+            # refused when it was the last: it never had a decision, but it may have a subject
+            kept.append(message)
         elif heard.directive.bare:
             confirmed = True
         else:
@@ -102,7 +101,7 @@ def read(conversation: Conversation, model: str | None, modes: Modes) -> Reading
         raise chosen.refusal
     if current is not None and standing is not None:
         _check_leaving(standing, current, modes.policy)
-    by_text = chosen.directive.names if chosen else frozenset()
+    by_text = _names(chosen)
     _check(by_text, by_model, modes.policy)
     asked = by_text or by_model
     asked_by: Literal["message", "conversation", "model"] | None = None
@@ -159,7 +158,7 @@ def confirmation(reading: Reading, policy: Policy) -> str:
             return "Режим выключен: адаптеры снова выбираются по каждому вопросу."
         return "Mode off: adapters are chosen for every prompt again."
     alone = any(policy.adapter(name).alone for name in reading.asked)
-    always = frozenset() if alone else {a.name for a in policy.adapters if isinstance(a.when, Always)}
+    always = frozenset() if alone else policy.always()
     speaking = spoken_list(sorted(reading.asked | always))
     verb = "говорят" if len(reading.asked | always) > 1 else "говорит"
     if reading.asked_by == "model":

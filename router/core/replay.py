@@ -12,7 +12,7 @@ from enum import StrEnum
 from router.core.blend import Blend
 from router.core.decide import decide, decide_chore, open_gates
 from router.core.errors import Refused
-from router.core.policy import Always, Policies, Policy
+from router.core.policy import Policies, Policy
 from router.core.recorded import Recorded
 
 _MOST_KEPT = 50_000  # outcomes at once, some 20 MB; a log of any length is replayed in bounded memory
@@ -106,5 +106,4 @@ def _change(before: Blend, answer: Answer) -> Change:
 
 def _joins(before: Blend, now: Blend, policy: Policy) -> tuple[str, ...]:
     """Return the `always` adapters that speak now and did not speak before."""
-    always = {adapter.name for adapter in policy.adapters if isinstance(adapter.when, Always)}
-    return tuple(sorted(always & now.weights.keys() - before.weights.keys()))
+    return tuple(sorted(policy.always() & now.weights.keys() - before.weights.keys()))

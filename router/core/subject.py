@@ -7,6 +7,7 @@ whatever came in. Knows no other message and no score.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from router.core.courtesy import without_courtesy
 from router.core.excerpt import MOST, excerpt
@@ -22,7 +23,7 @@ class Subject:
     leaning: Leaning
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Turn:
     """A user's message with a prompt in it.
 
@@ -34,9 +35,9 @@ class Turn:
     asked: frozenset[str] | None = None
     prompts: int = 1
 
-    @property
+    @cached_property
     def subject(self) -> Subject:
-        """What the message is about. Worked out when asked for: most turns of a long conversation never are."""
+        """What the message is about. Worked out once, if ever: most turns of a long chat are not asked."""
         return subject_of(self.prompt)
 
 

@@ -45,7 +45,7 @@ def test_threshold_keeps_the_stated_share_of_rows_judged_by_other_folds() -> Non
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     labels = np.repeat(["a", "b"], 100)
     folds = split_by_topic(vectors, labels, seed=0)
-    around = fit_neighbourhood(vectors, labels, folds, nearest=3, kept=0.9)
+    around, _ = fit_neighbourhood(vectors, labels, folds, nearest=3, kept=0.9)
     kept = 0
     for inside, outside in folds:
         for index in outside:
