@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.quality import floors, kept, page, pictures
-from bench.quality.parts_named import PARTS
+from bench.quality.kept import PARTS
 from bench.quality.told import told
 
 PAGE = Path("docs/quality.md")
@@ -60,7 +60,7 @@ def _measure(options: argparse.Namespace, chosen: list[str]) -> int:
         for part in chosen:
             parts.say(f"== {part}")
             start = time.monotonic()
-            found = parts.PARTS[part](bench)
+            found = parts.MEASURE[part](bench)
             # read anew: another run may have kept another part meanwhile
             kept.save(kept.load(options.figures) | {part: found}, options.figures)
             parts.say(f"   {time.monotonic() - start:.0f} s")

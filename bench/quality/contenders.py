@@ -54,9 +54,9 @@ def outside_of(scores: NDArray[np.float64], similarity: float = 1.0) -> float:
     """How far outside a text seems, in [0, 2]: the entropy of the scores as a share of its maximum, and half of
     what the similarity to the nearest lacks to 1.
 
-    Either alone misses something: a stranger can look like one label far from everything known, and lie near texts of
-    many labels. Chosen by leaving labels out of the exemplars, the test rows unseen, and the same for all contenders
-    that have scores; one without vectors has no similarity.
+    Either alone misses something: a stranger can look like one label far from everything known, and lie near texts
+    of many labels. Chosen by leaving labels out of the exemplars, the test rows unseen, and the same for all
+    contenders that have scores; one without vectors has no similarity.
     """
     some = scores[scores > 0]
     entropy = float(-(some * np.log(some)).sum() / np.log(len(scores)))

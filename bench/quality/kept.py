@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+PARTS = ("shipped", "contenders", "ood", "clinc", "sources", "peers")
 FILE = Path("docs/quality/figures.json")
 DIGITS = 4
 Document = dict[str, Any]
@@ -25,7 +26,8 @@ def save(document: Document, file: Path = FILE) -> None:
     """Write atomically, every number rounded to four digits after the point."""
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_suffix(".new")
-    text = json.dumps(_rounded(document), indent=1, sort_keys=True, ensure_ascii=False)
+    ordered = {part: document[part] for part in PARTS if part in document}
+    text = json.dumps(_rounded(ordered), indent=1, ensure_ascii=False)
     beside.write_text(_flat(text) + "\n", "utf-8")
     os.replace(beside, file)
 

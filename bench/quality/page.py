@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.quality.kept import Document
-from bench.quality.parts_named import PARTS
+from bench.quality.kept import PARTS, Document
 
 NOT_RUN = "*not run*"
 _ORDER = ("en", "ru")
@@ -94,8 +93,8 @@ def _shipped(found: Found | None) -> str:
     return f"""{title}
 Trained on the exemplars of this repository ({exemplars}) with the encoder `{found["encoder"]}`, judged on
 `domains_test.jsonl`, of which it learned nothing ({seen} rows whose text is an exemplar were left out).
-Fingerprint `{found["fingerprint"]}`, scikit-learn
-{found["scikit_learn"]}. A prediction takes {time_of(found["microseconds"])} µs beside the encoder.
+Fingerprint `{found["fingerprint"]}`, scikit-learn {found["scikit_learn"]}. A prediction takes
+{time_of(found["microseconds"])} µs beside the encoder.
 
 {main}
 

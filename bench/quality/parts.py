@@ -222,7 +222,7 @@ def sources(bench: Bench) -> Figures:
     return {"found": found, "mean": means}
 
 
-PARTS: dict[str, Callable[[Bench], Figures]] = {
+MEASURE: dict[str, Callable[[Bench], Figures]] = {
     "shipped": shipped,
     "contenders": contenders,
     "ood": ood,
