@@ -32,8 +32,8 @@ class Answers:
     """One answer per text, all of length n.
 
     `labels` may hold None: no route. `confidence` in [0, 1] is in that label; `outside` is larger the less the
-    text seems to belong to any label, on a scale of its own. `microseconds` is the mean time per text, one after
-    the other, without the encoder.
+    text seems to belong to any label, on a scale of its own. `microseconds` is the median time per text, one
+    after the other, without the encoder: a busy machine moves it less than the mean.
     """
 
     labels: tuple[str | None, ...]

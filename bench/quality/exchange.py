@@ -7,6 +7,7 @@ vectors, and calls an exemplar by its number.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NONE = -1
+EVERY = 1000  # questions between two lines of progress
 _TASK, _REPLY = "task.npz", "reply.npz"
 
 
@@ -36,8 +38,8 @@ class Reply:
     """One answer per question.
 
     `chosen` (m,) are places in the task's labels, `NONE` for "no route"; `confidence` (m,) is what the peer
-    reports for its choice, brought into [0, 1], and 0 where it chose none. `microseconds` is the mean time for
-    one question. `notes` say which version answered, and how it was set up.
+    reports for its choice, brought into [0, 1], and 0 where it chose none. `microseconds` is the median time
+    for one question. `notes` say which version answered, and how it was set up.
     """
 
     chosen: NDArray[np.intp]
@@ -94,3 +96,9 @@ def read_reply(folder: Path, questions: int, labels: int) -> Reply:
     if not ((reply.confidence >= 0) & (reply.confidence <= 1)).all():
         raise ValueError("a confidence lies outside [0, 1]")
     return reply
+
+
+def tell(who: str, done: int, total: int) -> None:
+    """Say on standard error how far a peer is, now and then."""
+    if done % EVERY == 0 or done == total:
+        print(f"    {who}: {done:,} of {total:,}", file=sys.stderr, flush=True)

@@ -108,7 +108,7 @@ Whoever answers only what the classifier is sure of is wrong less often:
 ![Risk over coverage](quality/risk_coverage.png)
 
 A score of 0.8 should be right four times in five. On the dashed line it is; grey is how many rows lie in each
-bin.
+bin, and of fewer than 10 nothing is said.
 
 ![Reliability](quality/reliability.png)
 
@@ -142,8 +142,8 @@ def _contenders(own: Found | None, others: Found | None) -> str:
     text = f"""{title}
 All learned from `domains_train.jsonl` ({sizes["all"]:,} rows) and answered `domains_test.jsonl`: the same
 split, the same machine, one thread, one text after the other, the same vectors of the encoder `use`, which were
-computed once. TF-IDF uses no encoder. *µs*: for one text, without the encoder. "No route" is a wrong answer of
-confidence 0, and is no label of its own in macro-F1.
+computed once. TF-IDF uses no encoder. *µs*: the median for one text, without the encoder. "No route" is a wrong
+answer of confidence 0, and is no label of its own in macro-F1.
 """
     if own is None:
         text += f"\n{missing('contenders')}\n"
@@ -201,8 +201,8 @@ def _strangers(document: Document) -> str:
     return f"""{title}
 Leave labels out: a contender learns from all labels but three and is then asked the test rows of all. AUROC:
 how often does a row of an unknown label seem more of a stranger than a row of a known one (0.5 is chance)?
-First run without {left[0]}; second without {left[1]}. *Agoge, as it ships* learns from the exemplars, all
-others from `domains_train.jsonl`.
+First run without {left[0]};
+second without {left[1]}. *Agoge, as it ships* learns from the exemplars, all others from `domains_train.jsonl`.
 {lines}
 {table(heads, rows)}
 

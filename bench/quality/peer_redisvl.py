@@ -13,6 +13,7 @@ import itertools
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from redisvl.extensions.router import Route, SemanticRouter
 from redisvl.extensions.router.schema import DistanceAggregationMethod, RoutingConfig
 from redisvl.utils.vectorize import CustomVectorizer
 
-from bench.quality.exchange import NONE, Reply, Task, read_task, write_reply
+from bench.quality.exchange import NONE, Reply, Task, read_task, tell, write_reply
 from bench.quality.redis_search import searching
 
 THRESHOLD, AGGREGATION = 0.5, "avg"  # redisvl's defaults
@@ -64,15 +65,19 @@ def router_of(
     )
 
 
-def ask(router: Any, task: Task, questions: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Ask one question after the other: (chosen, confidence), each of shape (m,)."""
+def ask(router: Any, task: Task, questions: NDArray[np.float32]) -> Reply:
+    """Ask one question after the other; the reply has no notes."""
     place = {label: number for number, label in enumerate(task.labels)}
-    chosen, confidence = [], []
+    chosen, confidence, seconds = [], [], []
     for vector in questions.tolist():
+        start = time.perf_counter()
         match = router(vector=vector)
+        seconds.append(time.perf_counter() - start)
+        tell("redisvl", len(seconds), len(questions))
         chosen.append(NONE if match.name is None else place[match.name])
         confidence.append(0.0 if match.name is None else 1 - float(match.distance))
-    return np.array(chosen, dtype=np.intp), np.clip(np.array(confidence), 0, 1)
+    median = 1e6 * float(np.median(seconds))
+    return Reply(np.array(chosen, dtype=np.intp), np.clip(np.array(confidence), 0, 1), median)
 
 
 def macro_f1(truth: NDArray[np.intp], chosen: NDArray[np.intp]) -> float:
@@ -93,8 +98,7 @@ def tune(task: Task, client: redis.Redis) -> tuple[str, float]:
     for aggregation, threshold in GRID:
         router.update_routing_config(RoutingConfig(aggregation_method=DistanceAggregationMethod(aggregation)))
         router.update_route_thresholds(dict.fromkeys(task.labels, threshold))
-        chosen, _ = ask(router, task, task.vectors[asked])
-        found.append(macro_f1(task.targets[asked], chosen))
+        found.append(macro_f1(task.targets[asked], ask(router, task, task.vectors[asked]).chosen))
         print(
             f"  redisvl: {aggregation} within {threshold}: macro-F1 {found[-1]:.3f}", file=sys.stderr, flush=True
         )
@@ -106,17 +110,14 @@ def answer(task: Task, client: redis.Redis, tuned: bool) -> Reply:
     """Tune if asked to, build, and ask."""
     aggregation, threshold = tune(task, client) if tuned else (AGGREGATION, THRESHOLD)
     router = router_of(task, client, np.arange(len(task.vectors)), "router", threshold, aggregation)
-    start = time.perf_counter()
-    chosen, confidence = ask(router, task, task.questions)
-    seconds = time.perf_counter() - start
+    reply = ask(router, task, task.questions)
     how = f"chosen on {ASKED} held-out exemplars" if tuned else "its defaults"
-    setup = f"SemanticRouter, flat cosine index, aggregation {aggregation}, distance threshold {threshold} ({how})"
-    return Reply(
-        chosen,
-        confidence,
-        1e6 * seconds / max(1, len(task.questions)),
-        {"version": f"redisvl {version('redisvl')}, Redis {client.info()['redis_version']}", "setup": setup},
+    setup = (
+        f"SemanticRouter, flat cosine index, aggregation {aggregation}, distance threshold {threshold} ({how}); "
+        "confidence is 1 - distance"
     )
+    release = f"redisvl {version('redisvl')}, Redis {client.info()['redis_version']}"
+    return replace(reply, notes={"version": release, "setup": setup})
 
 
 def main() -> None:

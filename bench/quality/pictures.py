@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 DPI = 110
+FEWEST = 10  # rows in a bin whose share right is drawn
 NAMES = ("confusion.png", "reliability.png", "risk_coverage.png")
 _COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red")
 
@@ -73,7 +74,7 @@ def _reliability(languages: dict[str, Any]) -> Any:
             color="lightgrey",
             label=f"rows (most: {most:,})",
         )
-        some = [one for one in bins if one["rows"]]
+        some = [one for one in bins if one["rows"] >= FEWEST]
         axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
         axes.plot(
             [one["confidence"] for one in some],
