@@ -22,4 +22,12 @@ if __name__ == "__main__":
     chosen = np.where(best > 0.5, task.targets[cosines.argmax(axis=1)], NONE)
     if "--wrong" in sys.argv:
         chosen = chosen[:-1]
-    write_reply(Reply(chosen, np.where(best > 0.5, np.clip(best, 0, 1), 0.0), 7.0, {"version": "fake 1", "setup": "the nearest"}), folder)
+    write_reply(
+        Reply(
+            chosen,
+            np.where(best > 0.5, np.clip(best, 0, 1), 0.0),
+            7.0,
+            {"version": "fake 1", "setup": "the nearest"},
+        ),
+        folder,
+    )

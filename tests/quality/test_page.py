@@ -31,8 +31,11 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         patch.setattr(parts, "EXEMPLARS", exemplars)
         patch.setattr(parts, "FEWEST", 1)
         patch.setattr("bench.quality.data.LEAST", 20)
-        fakes = {name: Peer(encoder, "tests.quality.fake_peer", python=bench.python) for name in ("one", "two")}
-        fakes["broken"] = Peer(encoder, "tests.quality.fake_peer", ("--dies",), bench.python)
+        fake = "tests.quality.fake_peer"
+        fakes = {
+            "neighbour": Peer(encoder, fake, python=bench.python),
+            "broken": Peer(encoder, fake, ("--dies",), bench.python),
+        }
         patch.setattr(parts, "peers", lambda encoder, python: fakes)
         file = folder / "figures.json"
         for part in kept.PARTS:
@@ -49,7 +52,7 @@ def test_the_page_shows_every_table(document: dict[str, Any]) -> None:
     assert page.NOT_RUN not in text
     for title in ("that ships", "Label by label", "Side by side", "strangers?", "CLINC150", "Sources never seen"):
         assert title in text
-    for name in ("Agoge", "kNN", "centroid", "TF-IDF", "one", "two"):
+    for name in ("Agoge", "kNN", "centroid", "TF-IDF", "neighbour"):
         assert f"\n| {name} | " in text
     assert "| broken | could not be run |" in text
     assert "**broken** could not be run." in text
