@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,14 +128,18 @@ def _thinned(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> lis
     return [[curve["coverage"][at], curve["risk"][at]] for at in places]
 
 
-def outsiders(inside: Sequence[Row], known: Answers, outside: Sequence[Row], strange: Answers) -> dict[str, float]:
-    """AUROC by language, and over all: do rows of no label score as more outside than rows of a label?"""
-    places, others = by_language(inside), by_language(outside)
-    return {
-        lang: auroc(strange.outside[others[lang]], known.outside[places[lang]])
-        for lang in places
-        if others.get(lang)
-    }
+def outsiders(rows: Sequence[Row], answers: Answers, unknown: Collection[str]) -> dict[str, float]:
+    """AUROC by language, and over all: do rows of `unknown` labels seem more outside than the others?
+
+    A language that has rows on one side only is not given.
+    """
+    found = {}
+    strange = np.array([row.label in unknown for row in rows], dtype=bool)
+    for lang, places in by_language(rows).items():
+        outside, away = answers.outside[places], strange[places]
+        if away.any() and not away.all():
+            found[lang] = auroc(outside[away], outside[~away])
+    return found
 
 
 def recall_at(known: NDArray[np.float64], strange: NDArray[np.float64], kept: float = 0.95) -> float:

@@ -148,7 +148,7 @@ answer of confidence 0, and is no label of its own in macro-F1.
     if own is None:
         text += f"\n{missing('contenders')}\n"
     if others is None:
-        text += f"\nThe other houses: {missing('peers')}\n"
+        text += f"\nThe other routers: {missing('peers')}\n"
     found = (own["found"] if own else {}) | (others["found"] if others else {})
     rows = []
     for name, one in found.items():
@@ -185,7 +185,7 @@ def _strangers(document: Document) -> str:
     if "peers" in document:
         found |= {name: one["outside"] for name, one in document["peers"]["found"].items() if "outside" in one}
     else:
-        notes.append(f"The other houses: {missing('peers')}")
+        notes.append(f"The other routers: {missing('peers')}")
     lines = "".join(f"\n{note}\n" for note in notes)
     if not found:
         return f"{title}{lines}"
@@ -208,7 +208,7 @@ second without {left[1]}. *Agoge, as it ships* learns from the exemplars, all ot
 
 How much of a stranger a text is: for Agoge, kNN, centroid and TF-IDF the entropy of the scores as a share of its
 maximum, plus half of 1 - similarity to what is nearest (TF-IDF has none); chosen by leaving labels out of the
-exemplars, without the test rows. For the other houses, 1 - the confidence or similarity that they report for the
+exemplars, without the test rows. For the other routers, 1 - the confidence or similarity that they report for the
 route that they choose, and 1 where there is none."""
 
 
@@ -293,7 +293,7 @@ and smaller ones; their licences differ, and no row of them is part of this repo
 github.com/clinc/oos-eval. Files of the same form with prompts of your own do as well.
 
 It ends with 1, naming language, figure, value and floor, when the shipped classifier falls below
-`bench/quality/floors.json`, and with 2 when `DATA` is missing or incomplete. The other houses run in an
+`bench/quality/floors.json`, and with 2 when `DATA` is missing or incomplete. The other routers run in an
 environment of their own, `.venv-peers` (some 600 MB, `peers.txt`), and talk to ours through files of vectors
 and numbers; redisvl's Redis is started for it. Encoded texts are kept under `.agoge/quality` by their
 sha256."""

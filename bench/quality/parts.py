@@ -83,14 +83,8 @@ def leave_labels_out(make: Contender, train: Sequence[Row], test: Sequence[Row],
     for left in LEFT_OUT:
         say(f"  {who}: without {', '.join(left)}")
         make.fit([row for row in train if row.label not in left])
-        inside = [row for row in test if row.label not in left]
-        outside = [row for row in test if row.label in left]
-        runs.append(
-            {
-                "left_out": list(left),
-                "auroc": outsiders(inside, make.answer(texts_of(inside)), outside, make.answer(texts_of(outside))),
-            }
-        )
+        answers = make.answer(texts_of(test))
+        runs.append({"left_out": list(left), "auroc": outsiders(test, answers, left)})
     shared = set.intersection(*(set(run["auroc"]) for run in runs))
     return {
         "runs": runs,
@@ -165,8 +159,8 @@ def ood(bench: Bench) -> Figures:
     return {"found": {name: leave_labels_out(one, train, test, name) for name, one in everybody.items()}}
 
 
-def other_houses(bench: Bench) -> Figures:
-    """The peers: the same split, and the same strangers."""
+def others(bench: Bench) -> Figures:
+    """The routers of others: the same split, and the same strangers."""
     train, test = bench.train().rows, bench.test().rows
     bench.prepare(train, test)
     everybody = peers(bench.encoder, bench.python)
@@ -228,5 +222,5 @@ MEASURE: dict[str, Callable[[Bench], Figures]] = {
     "ood": ood,
     "clinc": clinc,
     "sources": sources,
-    "peers": other_houses,
+    "peers": others,
 }

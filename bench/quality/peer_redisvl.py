@@ -30,7 +30,7 @@ from bench.quality.redis_search import searching
 
 THRESHOLD, AGGREGATION = 0.5, "avg"  # redisvl's defaults
 GRID = tuple(itertools.product(("avg", "min"), (0.3, 0.5, 0.7, 1.0)))
-ASKED = 600  # exemplars that try one setting
+ASKED = 500  # exemplars that try one setting
 
 
 def router_of(

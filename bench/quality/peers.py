@@ -1,4 +1,4 @@
-"""Contenders of another house: each runs as a process of the peers' own Python, and is told its task by files."""
+"""Routers of others: each runs as a process of the peers' own Python, and is told its task by files."""
 
 from __future__ import annotations
 
