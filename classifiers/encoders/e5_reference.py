@@ -1,0 +1,63 @@
+"""An e5 model in plain numpy and float64: slow, and the same to the last digits on every machine.
+
+It finds the centre, which becomes part of the encoder's id, and judges the graph. Knows no file and no text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erf  # type: ignore[import-untyped]  # scikit-learn's, has no types
+
+from classifiers.encoders.e5_weights import Weights
+
+Floats = NDArray[np.float64]
+
+
+class Reference:
+    """The model, its linear maps unpacked once."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._word = weights.q4["emb.word"]
+        self._maps = {name: q4.floats().astype(np.float64) for name, q4 in weights.q4.items() if name != "emb.word"}
+        self._floats = {name: value.astype(np.float64) for name, value in weights.floats.items()}
+        self._shape = weights.shape
+
+    def embed(self, tokens: Sequence[int]) -> Floats:
+        """Mean of the last layer over all tokens, L2 norm 1."""
+        floats, size = self._floats, len(tokens)
+        state = self._word.floats(np.array(tokens)) + floats["emb.pos"][:size] + floats["emb.type"][0]
+        state = self._norm(state, "emb.ln")
+        for layer in (f"l{number}" for number in range(self._shape.layers)):
+            state = self._norm(state + self._linear(self._attention(state, layer), f"{layer}.ao"), f"{layer}.aln")
+            inner = self._linear(state, f"{layer}.fi")
+            inner = inner * 0.5 * (1 + erf(inner / np.sqrt(2)))
+            state = self._norm(state + self._linear(inner, f"{layer}.fo"), f"{layer}.oln")
+        return unit(state.mean(axis=0))
+
+    def _linear(self, state: Floats, name: str) -> Floats:
+        return state @ self._maps[f"{name}.w"].T + self._floats[f"{name}.b"]
+
+    def _norm(self, state: Floats, name: str) -> Floats:
+        state = state - state.mean(axis=1, keepdims=True)
+        scale = np.sqrt((state**2).mean(axis=1, keepdims=True) + self._shape.epsilon)
+        return state / scale * self._floats[f"{name}.w"] + self._floats[f"{name}.b"]
+
+    def _attention(self, state: Floats, layer: str) -> Floats:
+        query, key, value = (self._heads(self._linear(state, f"{layer}.{part}")) for part in ("q", "k", "v"))
+        scores = query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1])
+        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        heard = shares / shares.sum(axis=-1, keepdims=True) @ value
+        joined: Floats = heard.transpose(1, 0, 2).reshape(state.shape)
+        return joined
+
+    def _heads(self, state: Floats) -> Floats:
+        return state.reshape(len(state), self._shape.heads, -1).transpose(1, 0, 2)
+
+
+def unit(vector: Floats) -> Floats:
+    """The vector at length 1."""
+    scaled: Floats = vector / np.linalg.norm(vector)
+    return scaled

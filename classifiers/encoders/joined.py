@@ -1,0 +1,25 @@
+"""Two encoders as one: their vectors side by side. Knows no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from classifiers.encoders.protocol import Encoder, Vectors
+
+
+class JoinedEncoder:
+    """`a+b`: both unit vectors at length 1 / sqrt(2), so that a cosine is the mean of the two cosines."""
+
+    def __init__(self, *parts: Encoder) -> None:
+        self._parts = parts
+        self.id = "+".join(part.id for part in parts)
+        self.spec = "+".join(part.spec for part in parts)
+        self.dim = sum(part.dim for part in parts)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """See `Encoder.encode`."""
+        side_by_side = np.concatenate([part.encode(texts) for part in self._parts], axis=1)
+        scaled: Vectors = side_by_side / np.float32(np.sqrt(len(self._parts)))
+        return scaled
