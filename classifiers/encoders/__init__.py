@@ -66,8 +66,8 @@ def _parts(spec: str) -> tuple[str, str] | None:
         return None
     if len(joints) > 1:
         raise EncoderError(f"{spec!r} names {len(joints) + 1} encoders; expected two, joined by one +")
-    _, _, folder = spec.partition(":")
-    if folder and Path(folder).exists():
+    kind, _, folder = spec.partition(":")
+    if kind in ("st", "onnx") and Path(folder).exists():
         raise EncoderError(f"{spec!r} may be two encoders or the folder {folder}; give the folder another name")
     return spec[: joints[0]], spec[joints[0] + 1 :]
 

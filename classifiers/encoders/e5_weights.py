@@ -44,7 +44,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """A unigram tokenizer: `pieces` with log probabilities, special tokens by number, what becomes of a character."""
+    """A unigram tokenizer: pieces with log probabilities, special tokens by number, what becomes of a character."""
 
     pieces: tuple[tuple[str, float], ...]
     start: int
@@ -68,7 +68,8 @@ class Q4:
     def pairs(self) -> NDArray[np.uint8]:
         """Neighbouring nibbles in one byte, the first one low: (rows, blocks, 16), as onnxruntime packs them."""
         nibbles = _nibbles(self.blocks)
-        return nibbles[..., 0::2] | nibbles[..., 1::2] << 4
+        packed: NDArray[np.uint8] = nibbles[..., 0::2] | nibbles[..., 1::2] << 4
+        return packed
 
     def floats(self, rows: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.float32]:
         """The weights themselves, of all rows or of some."""
@@ -119,8 +120,9 @@ def _parse(cursor: _Cursor) -> Weights:
     magic, version = cursor.bytes(4), cursor.numbers("I")[0]
     if (magic, version) != (_MAGIC, _VERSION):
         raise ValueError(f"starts with {magic!r} {version}, expected {_MAGIC!r} {_VERSION}")
-    *sizes, epsilon, block = cursor.numbers("7ifi")
-    shape = Shape(*sizes, epsilon)
+    sizes = cursor.numbers("7i")
+    epsilon, block = cursor.numbers("fi")
+    shape = Shape(*sizes, epsilon=epsilon)
     if not all(0 < size <= _SANE for size in sizes) or not 0 < epsilon < 1 or block != BLOCK:
         raise ValueError(f"impossible numbers: {shape}, blocks of {block}")
     if shape.width % shape.heads or shape.width % BLOCK or shape.inner % BLOCK:
@@ -162,9 +164,8 @@ def _tensors(cursor: _Cursor, shape: Shape) -> tuple[dict[str, Q4], dict[str, ND
             raise ValueError(f"the tensor {name} is missing")
         found, _, offset, length = directory[name]
         if (found, length) != (kind, size) or offset + size > len(cursor.data):
-            raise ValueError(
-                f"the tensor {name} has kind {found} and {length} bytes at {offset}, expected kind {kind} and {size}"
-            )
+            what = f"the tensor {name} has kind {found} and {length} bytes at {offset}"
+            raise ValueError(f"{what}, expected kind {kind} and {size} bytes")
         return cursor.data[offset : offset + size]
 
     def blocks(name: str, rows: int, columns: int) -> Q4:

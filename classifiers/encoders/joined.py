@@ -20,6 +20,5 @@ class JoinedEncoder:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """See `Encoder.encode`."""
-        side_by_side = np.concatenate([part.encode(texts) for part in self._parts], axis=1)
-        scaled: Vectors = side_by_side / np.float32(np.sqrt(len(self._parts)))
-        return scaled
+        scale = np.float32(len(self._parts) ** -0.5)
+        return np.concatenate([part.encode(texts) * scale for part in self._parts], axis=1)
