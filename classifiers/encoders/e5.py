@@ -131,12 +131,11 @@ def convert(path: Path, target: Path) -> Path:
         most = min(MAX_TOKENS, weights.shape.positions)
         Settings(prefix=PREFIX, max_tokens=most, source=f"{PACKAGE} {VERSION}").write(folder)
         tokens = e5_tokenizer.tokens_of(folder / TOKENIZER, most)
-        centre = _centre(np.stack([reference.embed(tokens(PREFIX + text)) for text in NEUTRAL]))
+        centre = _centre(reference.embed([tokens(PREFIX + text) for text in NEUTRAL]))
         e5_graph.write(weights, centre, folder / GRAPH)
-        expected = [
-            e5_reference.unit(reference.embed(tokens(PREFIX + bounded(text))) - centre) for text in _PROBES
-        ]
-        difference = float(np.abs(ExportedEncoder(folder).encode(_PROBES) - np.stack(expected)).max())
+        probes = reference.embed([tokens(PREFIX + bounded(text)) for text in _PROBES])
+        expected = e5_reference.unit(probes - centre)
+        difference = float(np.abs(ExportedEncoder(folder).encode(_PROBES) - expected).max())
         if not difference <= TOLERANCE:  # written so that NaN is refused too
             raise EncoderError(
                 f"e5: the ONNX graph differs from the weights of {path} by {difference:.2g}, allowed {TOLERANCE:g}"

@@ -44,7 +44,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """A unigram tokenizer: pieces with log probabilities, special tokens by number, what becomes of a character."""
+    """A unigram tokenizer: pieces with log probabilities, special tokens by number, what characters become."""
 
     pieces: tuple[tuple[str, float], ...]
     start: int
@@ -68,8 +68,7 @@ class Q4:
     def pairs(self) -> NDArray[np.uint8]:
         """Neighbouring nibbles in one byte, the first one low: (rows, blocks, 16), as onnxruntime packs them."""
         nibbles = _nibbles(self.blocks)
-        packed: NDArray[np.uint8] = nibbles[..., 0::2] | nibbles[..., 1::2] << 4
-        return packed
+        return np.bitwise_or(nibbles[..., 0::2], np.left_shift(nibbles[..., 1::2], 4), dtype=np.uint8)
 
     def floats(self, rows: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.float32]:
         """The weights themselves, of all rows or of some."""
@@ -120,9 +119,8 @@ def _parse(cursor: _Cursor) -> Weights:
     magic, version = cursor.bytes(4), cursor.numbers("I")[0]
     if (magic, version) != (_MAGIC, _VERSION):
         raise ValueError(f"starts with {magic!r} {version}, expected {_MAGIC!r} {_VERSION}")
-    sizes = cursor.numbers("7i")
-    epsilon, block = cursor.numbers("fi")
-    shape = Shape(*sizes, epsilon=epsilon)
+    *sizes, epsilon, block = cursor.numbers("7ifi")
+    shape = Shape(*(*sizes, epsilon))
     if not all(0 < size <= _SANE for size in sizes) or not 0 < epsilon < 1 or block != BLOCK:
         raise ValueError(f"impossible numbers: {shape}, blocks of {block}")
     if shape.width % shape.heads or shape.width % BLOCK or shape.inner % BLOCK:
