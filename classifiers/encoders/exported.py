@@ -52,8 +52,11 @@ class Settings:
 class ExportedEncoder:
     """An exported folder, opened for encoding. Texts run one by one, so that no padding can touch a vector."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open an exported folder. Raises `EncoderError` when a file is missing or unreadable."""
+    def __init__(self, folder: Path, spec: str | None = None) -> None:
+        """Open an exported folder; `spec`, if any, is what opens it again, else `onnx:<folder>` does.
+
+        Raises `EncoderError` when a file is missing or unreadable.
+        """
         try:
             from tokenizers import Tokenizer  # here, because the embedded encoder must work without it
         except ImportError as error:
@@ -70,7 +73,7 @@ class ExportedEncoder:
         self._prefix = settings.prefix
         self._graph = Graph(folder / GRAPH)
         self.dim = self._graph.dim
-        self.spec = f"onnx:{folder}"
+        self.spec = spec or f"onnx:{folder}"
         self.id = f"onnx:{MAX_CHARACTERS}:{sha256_of(*(folder / name for name in (GRAPH, TOKENIZER, SETTINGS)))}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:

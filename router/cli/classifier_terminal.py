@@ -28,7 +28,7 @@ CLASSIFIER = click.option(
     "--classifier", "folder", type=FOLDER, default=ARTEFACT, show_default=True, help="The trained artefact."
 )
 ENCODER = click.option(
-    "--encoder", default="use", show_default=True, help="use, st:FOLDER-OR-HUB-ID or onnx:EXPORTED-FOLDER"
+    "--encoder", default="use", show_default=True, help="use, e5, st:FOLDER-OR-HUB-ID, onnx:EXPORTED-FOLDER or A+B"
 )
 
 

@@ -29,7 +29,7 @@ _OPTIONS = [
     click.option("--keys", type=FILE, help="A keys file: API key -> tenant and role."),
     click.option("--classifier", type=FILE, help="A trained artefact of your own, used as it is."),
     click.option("--exemplars", type=FILE, show_default="policies/exemplars", help="Folder of labelled *.jsonl."),
-    click.option("--encoder", default="use", show_default=True, help="use, st:FOLDER-OR-HUB-ID or onnx:FOLDER"),
+    click.option("--encoder", default="use", show_default=True, help="use, e5, st:MODEL, onnx:FOLDER or A+B"),
     click.option("--data", type=FILE, default=Path(".agoge"), show_default=True, help="Where built files go."),
 ]  # fmt: skip
 

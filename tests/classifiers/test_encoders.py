@@ -65,7 +65,7 @@ def test_a_missing_or_other_package_names_the_command_that_installs_it(monkeypat
 
 @pytest.mark.parametrize("spec", ["", "bert", "st:", "onnx:", "USE", "use:x"])
 def test_an_unknown_specification_lists_the_known_ones(spec: str) -> None:
-    with pytest.raises(EncoderError, match="expected use, st:<folder or hub id> or onnx:<exported folder>"):
+    with pytest.raises(EncoderError, match="expected use, e5, st:<folder or hub id>, onnx:<exported folder> or"):
         open_encoder(spec)
 
 
