@@ -28,9 +28,8 @@ DEVELOPMENT = read_dialogues(ROOT / FROZEN.with_name("development.jsonl"))
 
 
 @pytest.fixture(scope="module")
-def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+def router(data: Path) -> Iterator[Router]:
     """The shipped policy and exemplars."""
-    data = tmp_path_factory.mktemp("data")
     settings = Settings(ROOT / "policies/default.yaml", ROOT / "policies/exemplars", data=data)
     scorer = asyncio.run(open_scorer(settings))
     state = asyncio.run(load_rules(settings, scorer, RussianLemmatizer()))

@@ -54,7 +54,7 @@ def test_bad_exemplars_and_unknown_encoders_are_errors_not_an_old_classifier(
     with pytest.raises(RowError, match="no exemplars here"):
         ensure(folder, exemplars)
     write_rows(exemplars / "all.jsonl", ROWS)
-    with pytest.raises(EncoderError, match="unknown encoder 'bert'; expected use, st:"):
+    with pytest.raises(EncoderError, match="unknown encoder 'bert'; expected use, e5"):
         ensure(folder, exemplars, "bert")
     (exemplars / "bad.jsonl").write_text("{}\n", encoding="utf-8")
     with pytest.raises(RowError, match=r"bad\.jsonl:1"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from classifiers import Classifier, Encoder, read_exemplars, train
+from classifiers import Classifier
 
 LABELS = (
     "arts_entertainment cooking_travel economics general history law math medicine natural_science "
@@ -15,8 +15,8 @@ LABELS = (
 
 
 @pytest.fixture(scope="module")
-def shipped(encoder: Encoder) -> Classifier:
-    return train(read_exemplars(Path(__file__).parents[2] / "policies" / "exemplars"), encoder)
+def shipped(data: Path) -> Classifier:
+    return Classifier.load(data / "classifier")
 
 
 def test_labels_and_held_out_figures_are_as_documented(shipped: Classifier) -> None:

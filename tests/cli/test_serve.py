@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 
 from bench.ports import free_port
-from tests.cli.conftest import ROOT
+from tests.conftest import ROOT
 from tests.stubs import until
 
 POLICY = (ROOT / "policies" / "default.yaml").read_text("utf-8").replace('["embedded:"]', "[primary]")

@@ -15,13 +15,7 @@ import pytest
 from bench.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 180  # a cold start trains the classifier; a busy machine takes its time
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where every Agoge of these tests keeps the classifier that the first one trains."""
-    return tmp_path_factory.mktemp("data")
+START_SECONDS = 180  # a busy machine takes its time
 
 
 @pytest.fixture(scope="session")

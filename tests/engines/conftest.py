@@ -122,12 +122,6 @@ def vllm(
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the routers of this run keep the classifier that the first of them trains."""
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="session")
 def router(vllm: VllmServer, policy: Path, built: Path, data: Path, say: Say) -> Iterator[Agoge]:
     """Agoge in front of it, all of its blends proved."""
     say("Agoge starts, and the canary proves five blends (a few minutes)")
