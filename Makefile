@@ -43,7 +43,7 @@ prove: $(VENV)/.ready-test ## A million generated decisions against the policy's
 bench: $(VENV)/.ready-test ## Added latency over calling the engine directly, and requests per second
 	@$(BIN)/python -m bench.latency
 
-quality: $(if $(DATA),$(VENV)/.ready-test $(PEERS)/.ready) ## The classifier on public sets beside other routers, written to docs/quality.md (DATA=FOLDER)
+quality: $(if $(DATA),$(VENV)/.ready-test $(if $(ONLY),$(if $(findstring peers,$(ONLY)),$(PEERS)/.ready),$(PEERS)/.ready)) ## The classifier on public sets beside other routers, written to docs/quality.md (DATA=FOLDER)
 	@test -n "$(DATA)" || { echo "make quality DATA=FOLDER [ONLY=shipped,ood]: give the folder of the public sets, see docs/quality.md"; exit 2; }
 	@$(BIN)/python -m bench.quality --data "$(DATA)" --peers $(PEERS)/bin/python $(if $(ONLY),--only "$(ONLY)")
 

@@ -27,7 +27,8 @@ import classifiers
 from classifiers.calibrate import CATCH_ALL, CONFIDENCE, ERROR
 from classifiers.fixed_sequence import Counted, count, last_passed, start_of
 from classifiers.gates import Judged, Ladder, fit_ladder
-from classifiers.judging import held_out, predicted, unseen
+from classifiers.judging import held_out, predicted
+from classifiers.rows import unseen
 
 Choose = Callable[[Judged], int | None]
 Draw = Callable[[np.random.Generator, int], tuple[NDArray[np.intp], NDArray[np.intp]]]
@@ -95,7 +96,8 @@ def main() -> None:
     classifier = classifiers.ensure(options.classifier, options.exemplars)
     opening = options.only or [label for label in classifier.labels if label != CATCH_ALL]
     ignored = [label for label in classifier.labels if label not in opening]
-    rows = unseen(classifier, [row for file in options.data for row in classifiers.read_rows(file)])
+    given = [row for file in options.data for row in classifiers.read_rows(file)]
+    rows = unseen(given, classifier.rows)
     pool, laid = predicted(classifier, rows, ignored), held_out(classifier, ignored)
     ladder = fit_ladder(laid, len(classifier.labels))
 

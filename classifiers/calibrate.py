@@ -20,10 +20,10 @@ from classifiers.classifier import Classifier
 from classifiers.errors import RowError
 from classifiers.fixed_sequence import count, last_passed, start_of
 from classifiers.gates import Judged, Ladder, first_steps, fit_ladder
-from classifiers.judging import held_out, predicted, unseen
+from classifiers.judging import held_out, predicted
 from classifiers.progress import Progress, silent
 from classifiers.risk import fewest, upper_bound
-from classifiers.rows import digest, read_rows, require_labels
+from classifiers.rows import digest, read_rows, require_labels, unseen
 
 ERROR, CONFIDENCE = 0.05, 0.95
 CATCH_ALL = "general"  # the label of the shipped exemplars for what should open no domain
@@ -52,7 +52,7 @@ def calibrate(
         given, seen = list(classifier.rows), 0
     else:
         given = read_rows(data)
-        rows = unseen(classifier, given)
+        rows = unseen(given, classifier.rows)
         seen = len(given) - len(rows)
         if not rows:
             raise RowError(
@@ -113,7 +113,7 @@ def _unchanged(classifier: Classifier, data: Path, expected: str) -> bool:
         require_labels(rows, classifier.labels, str(data))
     except RowError:
         return False
-    return digest(rows) == expected and bool(unseen(classifier, rows))
+    return digest(rows) == expected and bool(unseen(rows, classifier.rows))
 
 
 def _table(rows: Judged, ladder: Ladder, passed: range, confidence: float) -> tuple[Step, ...]:

@@ -37,7 +37,7 @@ def figures(rows: Sequence[Row], scores: Sequence[Mapping[str, float]]) -> Figur
     """Compare label -> probability with the rows they were made for, in the same order."""
     result = Figures(accuracy={}, macro_f1={}, ece={}, rows={}, labels={})
     guesses = [max(one, key=one.__getitem__) for one in scores]
-    for name, members in _by_language(rows).items():
+    for name, members in by_language(rows).items():
         truth, guessed = [rows[i].label for i in members], [guesses[i] for i in members]
         confidences = np.array([scores[i][guesses[i]] for i in members])
         result["accuracy"][name] = accuracy(truth, guessed)
@@ -59,12 +59,12 @@ def evaluate(classifier: Classifier, rows: Sequence[Row], progress: Progress = s
         progress("evaluating", index, len(rows))
     outside = {
         name: sum(predictions[i].out_of_domain for i in members) / len(members)
-        for name, members in _by_language(rows).items()
+        for name, members in by_language(rows).items()
     }
     return Report(**figures(rows, [one.scores for one in predictions]), out_of_domain=outside)
 
 
-def _by_language(rows: Sequence[Row]) -> dict[str, list[int]]:
+def by_language(rows: Sequence[Row]) -> dict[str, list[int]]:
     """Indices of all rows, then of each language's."""
     groups = {ALL: list(range(len(rows)))}
     for lang in sorted({row.lang for row in rows}):

@@ -9,7 +9,7 @@ import numpy as np
 from classifiers.classifier import Classifier
 from classifiers.gates import Judged, judge
 from classifiers.progress import Progress, silent
-from classifiers.rows import Row, same
+from classifiers.rows import Row
 
 
 def held_out(classifier: Classifier, ignored: Collection[str]) -> Judged:
@@ -38,9 +38,3 @@ def predicted(
     return judge(
         scores, inside, [row.label for row in rows], [row.lang for row in rows], classifier.labels, ignored
     )
-
-
-def unseen(classifier: Classifier, rows: Sequence[Row]) -> list[Row]:
-    """The rows that are no exemplars: on those the classifier would be better than it is."""
-    taught = {same(row.text) for row in classifier.rows}
-    return [row for row in rows if same(row.text) not in taught]

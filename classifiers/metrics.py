@@ -30,14 +30,9 @@ def expected_calibration_error(
     (n,). Bin i holds confidences in ((i-1)/bins, i/bins], as in Guo, Pleiss, Sun, Weinberger 2017, "On
     Calibration of Modern Neural Networks" (ICML), section 2.
     """
-    if len(confidences) == 0:
-        return 0.0
-    index = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
-    error = 0.0
-    for one in np.unique(index):
-        inside = index == one
-        error += inside.mean() * abs(correct[inside].mean() - confidences[inside].mean())
-    return float(error)
+    found = reliability(confidences, correct, bins)
+    rows = max(1, len(confidences))
+    return sum(one["rows"] / rows * abs(one["accuracy"] - one["confidence"]) for one in found)
 
 
 def label_figures(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, LabelFigures]:

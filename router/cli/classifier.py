@@ -20,7 +20,6 @@ from router.cli.classifier_calibrate import calibrate
 from router.cli.classifier_terminal import (
     ARTEFACT,
     CLASSIFIER,
-    ENCODER,
     EXEMPLARS,
     FOLDER,
     bars,
@@ -29,6 +28,7 @@ from router.cli.classifier_terminal import (
     refusals,
 )
 from router.cli.classifier_text import print_calibration
+from router.cli.options import ENCODER
 from router.wiring.settings import shipped
 
 

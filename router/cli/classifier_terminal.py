@@ -27,9 +27,6 @@ EXEMPLARS = click.option(
 CLASSIFIER = click.option(
     "--classifier", "folder", type=FOLDER, default=ARTEFACT, show_default=True, help="The trained artefact."
 )
-ENCODER = click.option(
-    "--encoder", default="use", show_default=True, help="use, e5, st:FOLDER-OR-HUB-ID, onnx:EXPORTED-FOLDER or A+B"
-)
 
 
 def load_or_train(folder: Path, exemplars: Path, progress: classifiers.Progress) -> classifiers.Classifier:

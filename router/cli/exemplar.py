@@ -16,8 +16,9 @@ import classifiers
 from classifiers import additions
 from classifiers.effect import measure
 from classifiers.rows import same
-from router.cli.classifier_terminal import ENCODER, bars, print_table, refusals
+from router.cli.classifier_terminal import bars, print_table, refusals
 from router.cli.exemplar_text import COLUMNS, as_json, moved_lines, table_lines, text_lines
+from router.cli.options import ENCODER
 from router.wiring.settings import shipped
 
 NOT_SAVED = 3

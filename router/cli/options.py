@@ -15,6 +15,9 @@ from router.wiring.settings import Settings, shipped
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path)
+ENCODER = click.option(
+    "--encoder", default="use", show_default=True, help="use, e5, st:FOLDER-OR-HUB-ID, onnx:EXPORTED-FOLDER or A+B"
+)
 _OPTIONS = [
     click.option("--policy", type=FILE, show_default="policies/default.yaml", help="The policy file."),
     click.option(
@@ -29,7 +32,7 @@ _OPTIONS = [
     click.option("--keys", type=FILE, help="A keys file: API key -> tenant and role."),
     click.option("--classifier", type=FILE, help="A trained artefact of your own, used as it is."),
     click.option("--exemplars", type=FILE, show_default="policies/exemplars", help="Folder of labelled *.jsonl."),
-    click.option("--encoder", default="use", show_default=True, help="use, e5, st:MODEL, onnx:FOLDER or A+B"),
+    ENCODER,
     click.option("--data", type=FILE, default=Path(".agoge"), show_default=True, help="Where built files go."),
 ]  # fmt: skip
 

