@@ -27,7 +27,7 @@ test: $(VENV)/.ready-test ## Lint, types, import contracts, policies, and every 
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest
 
-test-engines: $(VENV)/.ready-test $(ENGINES)/.ready ## Blends on a real vLLM on the CPU behind our router (3.4 GB, 15 minutes)
+test-engines: $(VENV)/.ready-test $(ENGINES)/.ready ## Blends on a real vLLM on the CPU behind our router (3.4 GB, 15 to 20 minutes)
 	@$(BIN)/python -m pytest tests/engines -m engine -v --no-header
 
 check: $(VENV)/.ready-test ## Lint, types, import contracts, policies
