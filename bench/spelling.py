@@ -1,19 +1,23 @@
 """What spelling and politeness cost: accuracy on prompts as typed, and as the router puts them right.
 
 `python -m bench.spelling [FILE ...]`. The prompts are the turns of the frozen dialogues that need no history. Each
-is changed in one way, and classified twice: raw, and as the subject that `router.core.subject` makes of it. `same`
-is the share of prompts whose subject keeps the label of the unchanged prompt's subject.
+is changed in one way, and classified twice: raw, and as the router puts it right (`router.core.subject` and
+`router.typos`). `same` is the share of prompts that keep the label of the unchanged prompt, both put right.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import classifiers
 from bench.dialogues import FROZEN, Turn, read_dialogues
 from router.core.subject import subject_of
+from router.lemmas import RussianLemmatizer
+from router.typos import Speller
 
 # GOST 7.79 B and what people type differ; this is the common street spelling, without soft signs.
 _CYRILLIC = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
@@ -39,10 +43,44 @@ def mixed(text: str) -> str:
     return " ".join(words)
 
 
+_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "йцукенгшщзхъ", "фывапролджэ", "ячсмитьбю")
+
+
+def mistyped(text: str) -> str:
+    """Return the text with one slip in every word of two letters or more; the same text slips the same way."""
+    chance = random.Random(text)
+
+    def neighbour(letter: str) -> str:
+        row = next((row for row in _ROWS if letter.lower() in row), letter)
+        at = row.find(letter.lower())
+        return chance.choice((row[max(0, at - 1) : at] + row[at + 1 : at + 2]) or letter)
+
+    def slip(word: str) -> str:
+        at = chance.randrange(len(word))
+        match chance.choice(("missing", "needless", "wrong", "swapped")):
+            case "missing":
+                return word[:at] + word[at + 1 :]
+            case "needless":
+                return word[:at] + neighbour(word[at]) + word[at:]
+            case "wrong":
+                return word[:at] + neighbour(word[at]) + word[at + 1 :]
+        at = min(at, len(word) - 2)
+        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+
+    return re.sub(r"[^\W\d_]{2,}", lambda found: slip(found[0]), text)
+
+
+def unpunctuated(text: str) -> str:
+    """Return the text without punctuation, in lower case."""
+    return re.sub(r"[^\w\s]", "", text).lower()
+
+
 CHANGES: Mapping[str, Mapping[str, Callable[[str], str]]] = {
     "ru": {
         "as typed": str,
         "upper case": str.upper,
+        "no punctuation": unpunctuated,
+        "a slip in every word": mistyped,
         "transliterated": transliterated,
         "look-alikes": mixed,
         "polite head": lambda text: f"Здравствуйте! Подскажите, пожалуйста, {text}",
@@ -51,6 +89,8 @@ CHANGES: Mapping[str, Mapping[str, Callable[[str], str]]] = {
     "en": {
         "as typed": str,
         "upper case": str.upper,
+        "no punctuation": unpunctuated,
+        "a slip in every word": mistyped,
         "look-alikes": mixed,
         "polite head": lambda text: f"Hello! Please {text}",
         "polite tail": lambda text: f"{text} Thanks in advance!",
@@ -64,21 +104,26 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="*", default=[FROZEN])
     options = parser.parse_args()
     classifier = classifiers.ensure(Path(".agoge/classifier"), Path("policies/exemplars"))
+    speller = Speller([row.text for row in classifier.rows], RussianLemmatizer().knows)
+
+    def put_right(text: str) -> str:
+        return classifier.predict(speller.correct(subject_of(text).text)).label
+
     prompts: dict[str, list[Turn]] = {"ru": [], "en": []}
     for file in options.files:
         for dialogue in read_dialogues(file):
             prompts[dialogue.lang] += [turn for turn in dialogue.turns if turn.kind in ("opening", "shift")]
     for lang, turns in prompts.items():
         print(f"{lang}: {len(turns)} prompts, classifier {classifier.fingerprint}")
-        plain = [classifier.predict(subject_of(turn.user).text).label for turn in turns]
+        plain = [put_right(turn.user) for turn in turns]
         for name, change in CHANGES[lang].items():
             texts = [change(turn.user) for turn in turns]
             raw = [classifier.predict(text).label for text in texts]
-            ours = [classifier.predict(subject_of(text).text).label for text in texts]
+            ours = [put_right(text) for text in texts]
             right = [sum(a == turn.label for a, turn in zip(got, turns, strict=True)) for got in (raw, ours)]
             same = sum(a == b for a, b in zip(ours, plain, strict=True))
             shares = [f"{100 * count / len(turns):5.1f} %" for count in (*right, same)]
-            print(f"  {name:15} right raw {shares[0]}   put right {shares[1]}   same {shares[2]}")
+            print(f"  {name:20} right raw {shares[0]}   put right {shares[1]}   same {shares[2]}")
 
 
 if __name__ == "__main__":

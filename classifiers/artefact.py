@@ -1,58 +1,52 @@
 """A classifier as a folder on disk: written atomically, read suspiciously. Knows no training.
 
-manifest.json (what it is, and every small number), head.skops (the regression; skops, never pickle),
-embeddings.npy (exemplar vectors, float32), exemplars.jsonl (the rows, in the order of the vectors) and
-held_out.npz (what the rows scored when their topic was left out of the fit).
+manifest.json (what it is, and every small number), head.npy (the regression's weights, float32), embeddings.npy
+(exemplar vectors, float32), axes.npy (the axes that were kept, where the encoder's vectors were shortened),
+exemplars.jsonl (the rows, in the order of the vectors) and held_out.npz (what the rows scored when their topic was
+left out of the fit). Arrays are read without pickle: nothing in the folder can run code.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn
-from sklearn.linear_model import LogisticRegression
 
 from classifiers.calibration import Calibration, from_json
 from classifiers.classifier import Classifier
 from classifiers.encoders import Encoder, open_encoder
+from classifiers.encoders.shortened import ShortenedEncoder
 from classifiers.errors import ArtefactError, EncoderError
 from classifiers.head import Head
 from classifiers.held_out import HeldOut
-from classifiers.neighbourhood import Neighbourhood, starts_of
+from classifiers.neighbourhood import Neighbourhood
 from classifiers.rows import digest, line_of, read_rows
 
-FORMAT = 2
-MANIFEST, HEAD, VECTORS, EXEMPLARS = "manifest.json", "head.skops", "embeddings.npy", "exemplars.jsonl"
-HELD_OUT = "held_out.npz"
-# A logistic regression consists of nothing that skops does not trust by itself. Keep this empty: a type named
-# here is a type that a foreign artefact may construct.
-TRUSTED: list[str] = []
+FORMAT = 3
+MANIFEST, HEAD, VECTORS, EXEMPLARS = "manifest.json", "head.npy", "embeddings.npy", "exemplars.jsonl"
+AXES, HELD_OUT = "axes.npy", "held_out.npz"
 _PROBES, _SAME = 3, 0.995
 
 
 def manifest_of(classifier: Classifier) -> dict[str, Any]:
     """The manifest that `save` writes: plain JSON values."""
     rows, head, around = classifier.rows, classifier.head, classifier.neighbourhood
+    short = classifier.encoder if isinstance(classifier.encoder, ShortenedEncoder) else None
+    encoder = classifier.encoder if short is None else short.whole
     return {
         "format": FORMAT,
         "fingerprint": classifier.fingerprint,
-        "encoder": {"id": classifier.encoder.id, "spec": classifier.encoder.spec, "dim": classifier.encoder.dim},
+        "encoder": {"id": encoder.id, "spec": encoder.spec, "dim": encoder.dim},
+        "axes": None if short is None else short.dim,
         "labels": list(classifier.labels),
         "counts": {label: sum(row.label == label for row in rows) for label in classifier.labels},
         "rows_sha256": digest(rows),
-        "sklearn": sklearn.__version__,
-        "head": {"temperature": head.temperature, "neighbour_weight": head.neighbour_weight},
-        "neighbourhood": {
-            "threshold": around.threshold,
-            "nearest": around.nearest,
-            "bandwidth": around.bandwidth,
-        },
+        "head": {"bandwidth": head.bandwidth, "sharpness": head.sharpness, "power": head.power},
+        "neighbourhood": {"threshold": around.threshold, "nearest": around.nearest},
         "training": dict(classifier.training),
         "calibration": None if classifier.calibration is None else classifier.calibration.as_json(),
     }
@@ -66,9 +60,11 @@ def save(classifier: Classifier, folder: Path) -> None:
         fresh.mkdir()
         (fresh / EXEMPLARS).write_text("".join(map(line_of, classifier.rows)), encoding="utf-8")
         np.save(fresh / VECTORS, classifier.neighbourhood.vectors, allow_pickle=False)
+        if isinstance(classifier.encoder, ShortenedEncoder):
+            np.save(fresh / AXES, classifier.encoder.axes, allow_pickle=False)
         held_out = classifier.held_out
         np.savez(fresh / HELD_OUT, scores=held_out.scores, similarities=held_out.similarities)
-        _skops().dump(classifier.head.regression, fresh / HEAD)
+        np.save(fresh / HEAD, classifier.head.weights, allow_pickle=False)
         text = json.dumps(manifest_of(classifier), indent=2, ensure_ascii=False) + "\n"
         (fresh / MANIFEST).write_text(text, encoding="utf-8")
         if folder.exists():
@@ -88,38 +84,40 @@ def save(classifier: Classifier, folder: Path) -> None:
 def load(folder: Path, encoder: Encoder | None = None) -> Classifier:
     """Read an artefact back; `encoder` None opens the one that the manifest names.
 
-    Raises `ArtefactError` when a file is missing or damaged, or when format, scikit-learn minor version, encoder,
-    labels or fingerprint are not what the manifest says; the message says how to train anew. Raises
+    Raises `ArtefactError` when a file is missing or damaged, or when format, encoder, labels or
+    fingerprint are not what the manifest says; the message says how to train anew. Raises
     `EncoderError` when the encoder itself cannot be opened.
     """
     manifest = read_manifest(folder)
-    _require(folder, "scikit-learn", _minor(str(manifest["sklearn"])), _minor(sklearn.__version__))
     try:
         encoder = encoder or open_encoder(manifest["encoder"]["spec"])
         _require(folder, "encoder", manifest["encoder"]["id"], encoder.id)
+        if manifest["axes"] is not None:
+            encoder = _shortened(encoder, np.load(folder / AXES, allow_pickle=False), manifest["axes"])
         rows = tuple(read_rows(folder / EXEMPLARS))
         if list(rows) != sorted(rows):
             raise ValueError(f"{EXEMPLARS} is not in the order of its vectors")
         vectors = np.load(folder / VECTORS, allow_pickle=False)
-        regression = _skops().load(folder / HEAD, trusted=TRUSTED)
-        if not isinstance(regression, LogisticRegression):
-            raise TypeError(f"{HEAD} holds a {type(regression).__name__}, not a LogisticRegression")
+        labels = tuple(manifest["labels"])
+        weights = np.load(folder / HEAD, allow_pickle=False)
+        if weights.shape != (len(labels), len(rows)) or vectors.shape != (len(rows), encoder.dim):
+            sizes = f"{len(labels)} labels, {len(rows)} rows and {encoder.dim} axes"
+            raise ValueError(f"{HEAD} holds {weights.shape} and {VECTORS} {vectors.shape} for {sizes}")
         around, found = manifest["neighbourhood"], manifest["calibration"]
         classifier = Classifier(
             encoder=encoder,
-            head=Head(regression, **manifest["head"]),
-            neighbourhood=Neighbourhood(vectors, starts_of(np.array([row.label for row in rows])), **around),
+            head=Head(labels, weights, **manifest["head"]),
+            neighbourhood=Neighbourhood(vectors, **around),
             rows=rows,
             held_out=_held_out(folder / HELD_OUT, (len(rows), len(manifest["labels"]))),
             training=manifest["training"],
             calibration=None if found is None else from_json(found),
         )
-        _require(folder, "labels", manifest["labels"], list(classifier.labels))
         _require(folder, "labels", manifest["labels"], sorted({row.label for row in rows}))
         _require(folder, "fingerprint", manifest["fingerprint"], classifier.fingerprint)
     except (ArtefactError, EncoderError):
         raise
-    # skops, numpy and json raise many kinds for a damaged file, and every one means the same here
+    # numpy and json raise many kinds for a damaged file, and every one means the same here
     except Exception as error:
         raise ArtefactError(f"{folder}: damaged ({type(error).__name__}: {error}); {_REMEDY}") from error
     _require_same_vectors(folder, classifier)
@@ -140,9 +138,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     for key in (
         "fingerprint",
         "encoder",
+        "axes",
         "labels",
         "rows_sha256",
-        "sklearn",
         "head",
         "neighbourhood",
         "training",
@@ -169,21 +167,10 @@ def _require(folder: Path, what: str, found: object, expected: object) -> None:
         raise ArtefactError(f"{folder}: made with {what} {found!r}, here it is {expected!r}; {_REMEDY}")
 
 
-def _skops() -> Any:
-    """`skops.io`, imported without torch.
-
-    To list the types it trusts, skops imports every module of scikit-learn, and one of those imports torch where
-    it is installed: a second and 200 MB at start-up for nothing. For that moment torch counts as missing.
-    """
-    hidden = "skops.io" not in sys.modules and "torch" not in sys.modules
-    if hidden:
-        sys.modules["torch"] = None  # type: ignore[assignment]  # documented: None makes the import fail
-    try:
-        import skops.io
-    finally:
-        if hidden:
-            del sys.modules["torch"]
-    return skops.io
+def _shortened(encoder: Encoder, axes: Any, dim: int) -> Encoder:
+    if axes.shape != (dim, encoder.dim):
+        raise ValueError(f"{AXES} holds {axes.shape}, expected {(dim, encoder.dim)}")
+    return ShortenedEncoder(encoder, axes)
 
 
 def _held_out(file: Path, shape: tuple[int, int]) -> HeldOut:
@@ -192,10 +179,6 @@ def _held_out(file: Path, shape: tuple[int, int]) -> HeldOut:
     if held_out.scores.shape != shape or held_out.similarities.shape != shape[:1]:
         raise ValueError(f"{HELD_OUT} holds {held_out.scores.shape}, expected {shape}")
     return held_out
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
 
 
 def _require_same_vectors(folder: Path, classifier: Classifier) -> None:

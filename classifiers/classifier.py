@@ -29,7 +29,7 @@ class Classifier:
 
     `rows` are the exemplars in the order of `neighbourhood.vectors`. What describes the fit and never changes a
     result: `held_out`, what the rows scored when their topic was left out; `training`, figures (cross-validation
-    metrics, chosen C, temperature); `calibration`, gates with a guarantee where somebody asked for some.
+    metrics, log loss); `calibration`, gates with a guarantee where somebody asked for some.
     """
 
     encoder: Encoder
@@ -53,12 +53,12 @@ class Classifier:
         numbers = (
             around.threshold,
             around.nearest,
-            around.bandwidth,
-            self.head.temperature,
-            self.head.neighbour_weight,
+            self.head.bandwidth,
+            self.head.sharpness,
+            self.head.power,
         )
         state.update(repr((self.encoder.id, self.labels, numbers)).encode())
-        for array in (self.head.weights, self.head.bias, around.vectors):
+        for array in (self.head.weights, around.vectors):
             state.update(repr((array.shape, array.dtype.str)).encode() + np.ascontiguousarray(array).tobytes())
         state.update(digest(self.rows).encode())
         return state.hexdigest()[:16]
@@ -82,7 +82,7 @@ class Classifier:
         vector = self.encoder.encode([text])[0]
         cosines = self.neighbourhood.cosines(vector)
         similarity = self.neighbourhood.similarity(cosines)
-        scores = self.head.probabilities(vector, self.neighbourhood.evidence(cosines)).tolist()
+        scores = self.head.probabilities(cosines).tolist()
         prediction = Prediction(
             scores=dict(zip(self.labels, scores, strict=True)),
             out_of_domain=similarity < self.neighbourhood.threshold,

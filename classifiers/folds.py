@@ -16,7 +16,8 @@ from classifiers.encoders import Vectors
 from classifiers.neighbourhood import Folds
 
 FOLDS = 5
-TOPICS = 10  # clusters per label, fewer where a label has under 20 rows
+TOPIC = 20  # rows that a cluster has on average in a label of 200 rows or more
+FEWEST_TOPICS = 10  # clusters in a smaller label, half its rows where it has under 20
 FEWEST = 10  # rows a label needs: two per fold
 
 
@@ -33,7 +34,7 @@ def split_by_topic(vectors: Vectors, labels: NDArray[np.str_], seed: int) -> Fol
 
 def _topics(vectors: Vectors, seed: int) -> list[NDArray[np.intp]]:
     """Row indices per topic of one label."""
-    topics = min(TOPICS, len(vectors) // 2)
+    topics = min(max(FEWEST_TOPICS, len(vectors) // TOPIC), len(vectors) // 2)
     assigned = KMeans(topics, n_init=1, random_state=seed).fit_predict(vectors)
     groups = [np.flatnonzero(assigned == topic) for topic in np.unique(assigned)]
     if len(groups) < FOLDS:  # vectors that coincide make fewer clusters than asked for: then rows, not topics

@@ -1,8 +1,4 @@
-"""The exemplars around a vector: which are near, how much they say for each label, and whether any is near
-enough.
-
-Knows no text and no encoder.
-"""
+"""The exemplars around a vector: how near, and whether any is near enough. Knows no text and no encoder."""
 
 from __future__ import annotations
 
@@ -16,24 +12,17 @@ from classifiers.encoders import Vectors
 
 NEAREST = 3  # how many exemplars the similarity is averaged over
 KEPT = 0.97  # share of exemplars that must count as in domain when each is judged by exemplars of other topics
-BANDWIDTH = 0.05  # squared width of the Gaussian kernel on the unit sphere
 
 Folds = Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]]
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Exemplar vectors of shape (n, dim), sorted by label; label i owns the rows from `starts[i]` to the next
-    start.
-
-    A text whose `similarity` is below `threshold` is out of domain.
-    """
+    """Exemplar vectors of shape (n, dim). A text whose `similarity` is below `threshold` is out of domain."""
 
     vectors: Vectors
-    starts: NDArray[np.intp]
     threshold: float
     nearest: int = NEAREST
-    bandwidth: float = BANDWIDTH
 
     def cosines(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         """Cosine to every exemplar, shape (n,)."""
@@ -46,36 +35,14 @@ class Neighbourhood:
         """Mean of the largest `nearest` cosines."""
         return similarity(cosines, self.nearest)
 
-    def evidence(self, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Log density of each label's exemplars at the vector, shape (labels,), up to a constant common to
-        all.
-
-        On unit vectors a Gaussian kernel of squared width h is exp(cosine / h) times a constant.
-        """
-        return evidence(cosines, self.starts, self.bandwidth)
-
 
 def similarity(cosines: NDArray[np.float32], nearest: int) -> float:
     """Mean of the `nearest` largest cosines."""
     return float(np.partition(cosines, -nearest)[-nearest:].mean())
 
 
-def evidence(cosines: NDArray[np.float32], starts: NDArray[np.intp], bandwidth: float) -> NDArray[np.float64]:
-    """See `Neighbourhood.evidence`."""
-    # cosine 1 at width 0.05 is exp(20): far inside float32, so no maximum need be subtracted
-    sums = np.add.reduceat(np.exp(cosines / np.float32(bandwidth)), starts)
-    counts = np.diff(starts, append=len(cosines))
-    densities: NDArray[np.float64] = np.log(sums.astype(np.float64) / counts)
-    return densities
-
-
-def starts_of(labels: NDArray[np.str_]) -> NDArray[np.intp]:
-    """Where each label's rows begin in a sorted label column."""
-    return np.unique(labels, return_index=True)[1]
-
-
 def fit_neighbourhood(
-    vectors: Vectors, labels: NDArray[np.str_], folds: Folds, nearest: int = NEAREST, kept: float = KEPT
+    vectors: Vectors, folds: Folds, nearest: int = NEAREST, kept: float = KEPT
 ) -> tuple[Neighbourhood, NDArray[np.float64]]:
     """Choose the threshold so that the share `kept` of exemplars is in domain, each judged by the other folds
     only; return the similarities by which it was judged too, shape (n,).
@@ -90,4 +57,4 @@ def fit_neighbourhood(
         cosines = vectors[outside] @ vectors[inside].T
         similarities[outside] = [similarity(row, nearest) for row in cosines]
     threshold = float(np.quantile(similarities, 1.0 - kept, method="lower"))
-    return Neighbourhood(vectors, starts_of(labels), threshold, nearest), similarities
+    return Neighbourhood(vectors, threshold, nearest), similarities

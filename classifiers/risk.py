@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrik, betainc, betaincinv  # type: ignore[import-untyped]  # scikit-learn's, has no types
+from scipy.special import bdtrik, betainc, betaincinv
 
 
 def upper_bound(wrong: ArrayLike, routed: ArrayLike, confidence: float) -> NDArray[np.float64]:

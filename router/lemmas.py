@@ -6,7 +6,7 @@ because the same few words open most messages.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +19,13 @@ LIKELY = 0.2
 """Least probability (pymorphy's, of all readings together) at which a word counts as an imperative."""
 
 
+@cache
+def _analyzer() -> MorphAnalyzer:
+    from pymorphy3 import MorphAnalyzer
+
+    return MorphAnalyzer()
+
+
 class RussianLemmatizer:
     """Implements `Lemmatizer` for Russian; a word in another script is its own only form."""
 
@@ -26,16 +33,10 @@ class RussianLemmatizer:
         """`remembered` is how many words the cache holds."""
         self._read = lru_cache(maxsize=remembered)(self._analyse)
 
-    @cached_property
-    def _analyzer(self) -> MorphAnalyzer:
-        from pymorphy3 import MorphAnalyzer
-
-        return MorphAnalyzer()
-
     def _analyse(self, word: str) -> tuple[frozenset[str], float, bool]:
         if len(word) > LONGEST or not any("а" <= letter <= "я" or letter == "ё" for letter in word):
             return frozenset((word,)), 0.0, False
-        readings: list[Any] = self._analyzer.parse(word)
+        readings: list[Any] = _analyzer().parse(word)
         known = any(reading.is_known for reading in readings)
         imperative = sum(float(reading.score) for reading in readings if "impr" in reading.tag)
         return frozenset({word, *(str(reading.normal_form) for reading in readings)}), imperative, known
@@ -51,4 +52,4 @@ class RussianLemmatizer:
 
     def knows(self, word: str) -> bool:
         """Say whether the dictionary has `word`."""
-        return self._read(word.lower())[2]
+        return len(word) <= LONGEST and bool(_analyzer().word_is_known(word.lower()))

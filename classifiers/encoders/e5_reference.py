@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf  # type: ignore[import-untyped]  # scikit-learn's, has no types
+from scipy.special import erf
 
 from classifiers.encoders.e5_weights import Weights
 

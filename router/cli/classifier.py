@@ -90,14 +90,13 @@ def show(folder: Path, as_json: bool) -> None:
 
 
 def _print_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
-    training, around = manifest["training"], manifest["neighbourhood"]
+    training, around, head = manifest["training"], manifest["neighbourhood"], manifest["head"]
     facts = {
         "artefact": f"{folder}  {manifest['fingerprint']}",
         "encoder": f"{manifest['encoder']['spec']}  {manifest['encoder']['id']}",
         "exemplars": f"{sum(manifest['counts'].values())}, sha256 {manifest['rows_sha256'][:16]}",
-        "head": f"C {training['strength']:g}, temperature {manifest['head']['temperature']:.3f}",
+        "head": f"bandwidth {head['bandwidth']:g}, sharpness {head['sharpness']:.2f}, power {head['power']:.2f}",
         "out of domain": f"similarity below {around['threshold']:.3f} (mean of {around['nearest']} nearest)",
-        "scikit-learn": manifest["sklearn"],
     }
     for name, value in facts.items():
         click.echo(f"{name:<14} {value}")

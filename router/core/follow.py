@@ -22,7 +22,7 @@ GENERAL = "general"
 """The label of small talk, which every follow-up resembles: it needs more to be believed."""
 
 _NEVER = 2.0
-_CLEAR = {Leaning.NOT: 0.45, Leaning.SHORT: 0.9, Leaning.PARTLY: 0.9, Leaning.WHOLLY: _NEVER}
+_CLEAR = {Leaning.NOT: 0.45, Leaning.SHORT: 0.8, Leaning.PARTLY: 0.7, Leaning.WHOLLY: _NEVER}
 _CLEAR_GENERAL = {Leaning.NOT: 0.7, Leaning.SHORT: 0.98, Leaning.PARTLY: _NEVER, Leaning.WHOLLY: _NEVER}
 """The least score that is believed at once; chosen on the development part of tests/data/dialogues."""
 

@@ -22,10 +22,12 @@ from router.channels.wire import ClientGone, Identify
 from router.core.facts import Fact, PolicyReloaded
 from router.core.policy import Policies
 from router.keys_file import load_keys
+from router.lemmas import RussianLemmatizer
 from router.policy_file import load_policies
 from router.ports import DecisionCache, Sink
 from router.service import Router
 from router.sinks.metrics import CONTENT_TYPE, MetricsSink
+from router.typos import Speller
 from router.wiring.reload import Loader, PolicyWatch
 from router.wiring.scorer import ClassifierScorer
 from router.wiring.settings import Settings, SettingsInvalid
@@ -98,7 +100,8 @@ async def open_scorer(settings: Settings, progress: Progress | None = None) -> C
             )
     except classifiers.ClassifierError as error:
         raise SettingsInvalid(str(error)) from error
-    return ClassifierScorer(classifier)
+    texts = [row.text for row in classifier.rows]
+    return ClassifierScorer(classifier, await asyncio.to_thread(Speller, texts, RussianLemmatizer().knows))
 
 
 def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify: Identify) -> FastAPI:

@@ -8,22 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 import classifiers
 from router.core.scores import Neighbour, Scores
+from router.typos import Speller
 
 TOLD = 5  # exemplars told with every score: they explain it later, and cost one more pass over the similarities
 THREADS = 2  # onnxruntime frees the GIL for its 1-3 ms; more threads only contend for the same cores
 
 
 class ClassifierScorer:
-    """Wraps one classifier and the threads it runs on."""
+    """Wraps one classifier, who puts its texts right before, and the threads they run on."""
 
-    def __init__(self, classifier: classifiers.Classifier) -> None:
-        self._classifier = classifier
+    def __init__(self, classifier: classifiers.Classifier, speller: Speller) -> None:
+        self._classifier, self._speller = classifier, speller
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="classifier")
 
     @property
     def fingerprint(self) -> str:
-        """The classifier's own fingerprint."""
-        return self._classifier.fingerprint
+        """The classifier's own, and the speller's."""
+        return f"{self._classifier.fingerprint}-{self._speller.id}"
 
     @property
     def labels(self) -> frozenset[str]:
@@ -32,15 +33,21 @@ class ClassifierScorer:
 
     async def score(self, text: str) -> Scores:
         """Score one subject."""
-        loop = asyncio.get_running_loop()
-        prediction, near = await loop.run_in_executor(self._pool, self._classifier.examine, text, TOLD)
+        prediction, near = await self._examined(text, TOLD)
         return Scores(prediction.scores, prediction.out_of_domain, _neighbours(near))
 
     async def nearest(self, text: str, count: int) -> Sequence[Neighbour]:
         """Return the nearest exemplars, nearest first."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._pool, self._classifier.nearest, text, count)
-        return _neighbours(found)
+        _, near = await self._examined(text, count)
+        return _neighbours(near)
+
+    async def _examined(
+        self, text: str, count: int
+    ) -> tuple[classifiers.Prediction, Sequence[classifiers.Neighbour]]:
+        def examine() -> tuple[classifiers.Prediction, Sequence[classifiers.Neighbour]]:
+            return self._classifier.examine(self._speller.correct(text), count)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, examine)
 
     def close(self) -> None:
         """Let the threads go."""

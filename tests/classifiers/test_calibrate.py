@@ -169,7 +169,7 @@ def test_an_artefact_that_is_refused_still_says_how_it_was_calibrated(
     folder = tmp_path / "artefact"
     exemplars = write_rows(tmp_path / "exemplars" / "all.jsonl", ROWS).parent
     calibrated.save(folder)
-    (folder / "head.skops").write_bytes(b"damaged")
+    (folder / "head.npy").write_bytes(b"damaged")
     assert _of(ensure(folder, exemplars)) == calibrated.calibration
     (folder / "manifest.json").write_text("[]", encoding="utf-8")
     assert calibration_in(folder) is None

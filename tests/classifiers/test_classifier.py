@@ -96,15 +96,16 @@ def test_training_does_not_depend_on_the_order_of_rows(classifier: Classifier, e
 
 def test_the_fingerprint_changes_with_whatever_changes_results(classifier: Classifier, encoder: Encoder) -> None:
     around = classifier.neighbourhood
-    threshold = Neighbourhood(around.vectors, around.starts, around.threshold + 0.1, around.nearest)
+    threshold = Neighbourhood(around.vectors, around.threshold + 0.1, around.nearest)
     changed = [
         replace(classifier, neighbourhood=threshold),
-        replace(classifier, head=replace(classifier.head, temperature=2.0)),
-        replace(classifier, head=replace(classifier.head, neighbour_weight=0.0)),
+        replace(classifier, head=replace(classifier.head, power=2.0)),
+        replace(classifier, head=replace(classifier.head, sharpness=1.0)),
+        replace(classifier, head=replace(classifier.head, weights=classifier.head.weights[::-1])),
         replace(classifier, rows=(replace(classifier.rows[0], text="other"), *classifier.rows[1:])),
         train([*ROWS, Row("sport", "en", "What is a hat-trick?")], encoder),
     ]
-    assert len({classifier.fingerprint, *(one.fingerprint for one in changed)}) == 6
+    assert len({classifier.fingerprint, *(one.fingerprint for one in changed)}) == 7
     # figures about the fit are not results
     assert replace(classifier, training={}).fingerprint == classifier.fingerprint
 

@@ -37,7 +37,7 @@ def test_a_refused_artefact_is_trained_anew(tmp_path: Path, classifier: Classifi
     folder = tmp_path / "artefact"
     exemplars = write_rows(tmp_path / "exemplars" / "all.jsonl", ROWS).parent
     classifier.save(folder)
-    (folder / "head.skops").write_bytes(b"damaged")
+    (folder / "head.npy").write_bytes(b"damaged")
     with pytest.raises(ArtefactError):
         Classifier.load(folder, classifier.encoder)
     again, stages = _stages(folder, exemplars)

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from classifiers.folds import split_by_topic
-from classifiers.neighbourhood import evidence, fit_neighbourhood, starts_of
+from classifiers.neighbourhood import fit_neighbourhood
 
 
 def _topics() -> tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.intp]]:
@@ -45,17 +45,10 @@ def test_threshold_keeps_the_stated_share_of_rows_judged_by_other_folds() -> Non
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     labels = np.repeat(["a", "b"], 100)
     folds = split_by_topic(vectors, labels, seed=0)
-    around, _ = fit_neighbourhood(vectors, labels, folds, nearest=3, kept=0.9)
+    around, _ = fit_neighbourhood(vectors, folds, nearest=3, kept=0.9)
     kept = 0
     for inside, outside in folds:
         for index in outside:
             nearest = sorted(float(vectors[index] @ vectors[other]) for other in inside)[-3:]
             kept += sum(nearest) / 3 >= around.threshold - 1e-6
     assert 180 <= kept <= 182
-
-
-def test_evidence_equals_the_sum_written_out() -> None:
-    cosines = np.array([1.0, 0.5, 0.0], dtype=np.float32)
-    starts = starts_of(np.array(["a", "a", "b"]))
-    expected = [np.log((np.exp(10.0) + np.exp(5.0)) / 2), 0.0]
-    np.testing.assert_allclose(evidence(cosines, starts, 0.1), expected, rtol=1e-6)
