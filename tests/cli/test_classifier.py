@@ -20,7 +20,7 @@ def test_train_then_show_then_evaluate(exemplars: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "made")
     run = CliRunner().invoke(command, ["classifier", "train", "--exemplars", str(exemplars), "--out", out])
     assert run.exit_code == 0, run.output
-    for word in ("encoder", "temperature", "language", "all", "en", "ru", "cooking", "physics", "sport"):
+    for word in ("encoder", "sharpness", "language", "all", "en", "ru", "cooking", "physics", "sport"):
         assert word in run.stdout
     assert "encoding" not in run.stdout
     shown = CliRunner().invoke(command, ["classifier", "show", "--classifier", out, "--json"])
