@@ -10,14 +10,15 @@ from __future__ import annotations
 import argparse
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import classifiers
 from bench.dialogues import FROZEN, Turn, read_dialogues
+from classifiers import Classifier
 from router.core.subject import subject_of
 from router.lemmas import RussianLemmatizer
-from router.typos import Speller
+from router.typos import KEYBOARDS, Speller
 
 # GOST 7.79 B and what people type differ; this is the common street spelling, without soft signs.
 _CYRILLIC = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
@@ -43,7 +44,7 @@ def mixed(text: str) -> str:
     return " ".join(words)
 
 
-_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "йцукенгшщзхъ", "фывапролджэ", "ячсмитьбю")
+_ROWS = [row for rows in KEYBOARDS for row in rows]
 
 
 def mistyped(text: str) -> str:
@@ -98,28 +99,45 @@ CHANGES: Mapping[str, Mapping[str, Callable[[str], str]]] = {
 }
 
 
+def questions(file: Path) -> dict[str, list[Turn]]:
+    """Language -> the turns that need no history."""
+    found: dict[str, list[Turn]] = {"ru": [], "en": []}
+    for dialogue in read_dialogues(file):
+        found[dialogue.lang] += [turn for turn in dialogue.turns if turn.kind in ("opening", "shift")]
+    return found
+
+
+class PutRight:
+    """Classifies as the router does one message: its subject, mistyped words put right."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self.speller = Speller([row.text for row in classifier.rows], RussianLemmatizer().knows)
+
+    def labels(self, texts: Iterable[str]) -> list[str]:
+        """The best label of each message."""
+        subjects = (self.speller.correct(subject_of(text).text) for text in texts)
+        return [self._classifier.predict(subject).label for subject in subjects]
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", type=Path, nargs="*", default=[FROZEN])
     options = parser.parse_args()
     classifier = classifiers.ensure(Path(".agoge/classifier"), Path("policies/exemplars"))
-    speller = Speller([row.text for row in classifier.rows], RussianLemmatizer().knows)
-
-    def put_right(text: str) -> str:
-        return classifier.predict(speller.correct(subject_of(text).text)).label
-
+    put_right = PutRight(classifier)
     prompts: dict[str, list[Turn]] = {"ru": [], "en": []}
     for file in options.files:
-        for dialogue in read_dialogues(file):
-            prompts[dialogue.lang] += [turn for turn in dialogue.turns if turn.kind in ("opening", "shift")]
+        for lang, turns in questions(file).items():
+            prompts[lang] += turns
     for lang, turns in prompts.items():
         print(f"{lang}: {len(turns)} prompts, classifier {classifier.fingerprint}")
-        plain = [put_right(turn.user) for turn in turns]
+        plain = put_right.labels(turn.user for turn in turns)
         for name, change in CHANGES[lang].items():
             texts = [change(turn.user) for turn in turns]
             raw = [classifier.predict(text).label for text in texts]
-            ours = [put_right(text) for text in texts]
+            ours = put_right.labels(texts)
             right = [sum(a == turn.label for a, turn in zip(got, turns, strict=True)) for got in (raw, ours)]
             same = sum(a == b for a, b in zip(ours, plain, strict=True))
             shares = [f"{100 * count / len(turns):5.1f} %" for count in (*right, same)]

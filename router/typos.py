@@ -18,6 +18,8 @@ from importlib.metadata import version
 
 from spellchecker import SpellChecker
 
+from router.core.words import fold
+
 UNKNOWN = 0.25
 """The share of unknown words from which a text counts as mistyped."""
 
@@ -33,20 +35,21 @@ RARER = 100
 OTHER_KEY = 0.02
 """How likely a wrong or needless letter from another key is, beside one from a key next to the right one."""
 
-_OWN = 1.0  # how much all of the exemplars count beside all of a word list
-_HARDLY_EVER = 1e-8  # the share of a word that only the dictionary knows
-_LETTERS = {"en": "abcdefghijklmnopqrstuvwxyz", "ru": "абвгдежзийклмнопрстуфхцчшщъыьэюя"}
-_KEYBOARDS = (
+KEYBOARDS = (
     ("qwertyuiop", "asdfghjkl", "zxcvbnm"),
     ("йцукенгшщзхъ", "фывапролджэ", "ячсмитьбю"),
 )
+"""Rows of letter keys, top row first."""
+
+_HARDLY_EVER = 1e-8  # the share of a word that only the dictionary knows
+_LETTERS = {"en": "abcdefghijklmnopqrstuvwxyz", "ru": "абвгдежзийклмнопрстуфхцчшщъыьэюя"}
 _WORD = re.compile(r"[^\W\d_]+")
 _LANGUAGES = (("en", re.compile("[a-z]+")), ("ru", re.compile("[а-я]+")))
 
 
 def _beside() -> dict[str, frozenset[str]]:
     found = {}
-    for rows in _KEYBOARDS:
+    for rows in KEYBOARDS:
         for y, row in enumerate(rows):
             for x, letter in enumerate(row):
                 around = (line[max(0, x - 1) : x + 2] for line in rows[max(0, y - 1) : y + 2])
@@ -55,7 +58,6 @@ def _beside() -> dict[str, frozenset[str]]:
 
 
 _BESIDE = _beside()
-_NONE: frozenset[str] = frozenset()
 
 
 class Speller:
@@ -69,13 +71,13 @@ class Speller:
         self._known = known
         self._shares = _shares(texts)
         lists = (version("pyspellchecker"), version("pymorphy3-dicts-ru"))
-        rules = (UNKNOWN, LONGEST, SOUGHT, RARER, OTHER_KEY)
+        rules = (UNKNOWN, LONGEST, SOUGHT, RARER, OTHER_KEY, KEYBOARDS, _HARDLY_EVER)
         self.id = hashlib.sha256(repr((lists, rules)).encode()).hexdigest()[:4]
 
     def correct(self, text: str) -> str:
-        """Return the text with its mistyped words replaced, or as it is; letters and their order alone change."""
+        """Return the text with its mistyped words replaced, in lower case; all between the words stays."""
         places = list(_WORD.finditer(text))
-        words = [_folded(place[0]) for place in places]
+        words = [fold(place[0]) for place in places]
         langs = [_language(word) if 1 < len(word) <= LONGEST else None for word in words]
         shares = [
             self._share(word, lang) if lang else _HARDLY_EVER for word, lang in zip(words, langs, strict=True)
@@ -117,19 +119,19 @@ class Speller:
 
 
 def _shares(texts: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Language -> word -> its share of all words in use."""
+    """Language -> word -> its share of a word list, and its share of the exemplars' words on top."""
     shares: dict[str, dict[str, float]] = {}
     for lang in _LETTERS:
         words = SpellChecker(language=lang).word_frequency
         total = words.total_words  # adds them all up
         shares[lang] = {}
         for word, count in words.items():
-            shares[lang][_folded(word)] = shares[lang].get(_folded(word), 0.0) + count / total
-    own = Counter(_folded(word) for text in texts for word in _WORD.findall(text))
+            shares[lang][fold(word)] = shares[lang].get(fold(word), 0.0) + count / total
+    own = Counter(fold(word) for text in texts for word in _WORD.findall(text))
     everything = max(1, own.total())
     for word, count in own.items():
         if (written := _language(word)) is not None:
-            shares[written][word] = shares[written].get(word, 0.0) + _OWN * count / everything
+            shares[written][word] = shares[written].get(word, 0.0) + count / everything
     return shares
 
 
@@ -147,10 +149,6 @@ def _slips(word: str, lang: str) -> Iterator[tuple[str, float]]:
             if after:
                 yield before + letter + after[1:], 1.0 if letter in _BESIDE[after[0]] else OTHER_KEY
             yield before + letter + after, 1.0
-
-
-def _folded(word: str) -> str:
-    return word.lower().replace("ё", "е")
 
 
 def _language(word: str) -> str | None:

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.dialogues import read_dialogues
-from bench.spelling import CHANGES, mistyped, unpunctuated
+from bench.dialogues import FROZEN
+from bench.spelling import CHANGES, PutRight, mistyped, questions, unpunctuated
 from classifiers import Classifier
-from router.core.subject import subject_of
-from router.lemmas import RussianLemmatizer
 from router.typos import Speller
 
-FROZEN = Path("tests/data/dialogues/frozen.jsonl")
+
+@pytest.fixture(scope="module")
+def put_right(data: Path) -> PutRight:
+    return PutRight(Classifier.load(data / "classifier"))
 
 
 @pytest.fixture(scope="module")
-def shipped(data: Path) -> Classifier:
-    return Classifier.load(data / "classifier")
+def speller(put_right: PutRight) -> Speller:
+    return put_right.speller
 
 
-@pytest.fixture(scope="module")
-def speller(shipped: Classifier) -> Speller:
-    return Speller([row.text for row in shipped.rows], RussianLemmatizer().knows)
+class Asked:
+    """The frozen prompts of one language, with the labels they get as they are."""
+
+    def __init__(self, put_right: PutRight, lang: str) -> None:
+        self._put_right = put_right
+        self.lang = lang
+        self.turns = questions(FROZEN)[lang]
+        self.plain = put_right.labels(turn.user for turn in self.turns)
+
+    def changed(self, change: Callable[[str], str]) -> list[str]:
+        """The labels they get when each is changed."""
+        return self._put_right.labels(change(turn.user) for turn in self.turns)
+
+    def right(self, labels: Sequence[str]) -> float:
+        """The share of right labels."""
+        return sum(one == turn.label for one, turn in zip(labels, self.turns, strict=True)) / len(labels)
+
+
+@pytest.fixture(scope="module", params=["en", "ru"])
+def asked(put_right: PutRight, request: pytest.FixtureRequest) -> Asked:
+    return Asked(put_right, request.param)
 
 
 @pytest.mark.parametrize(
@@ -72,38 +91,17 @@ def test_noise_as_long_as_a_subject_may_be_costs_milliseconds(speller: Speller) 
     assert time.process_time() - start < 1.0  # 0.1 s on an idle core
 
 
-def _right(
-    classifier: Classifier, speller: Speller, lang: str, change: Callable[[str], str]
-) -> tuple[float, float]:
-    """Share of the frozen prompts that are right, and that keep the unchanged prompt's label."""
-
-    def label(text: str) -> str:
-        return classifier.predict(speller.correct(subject_of(text).text)).label
-
-    turns = [turn for dialogue in read_dialogues(FROZEN) if dialogue.lang == lang for turn in dialogue.turns]
-    turns = [turn for turn in turns if turn.kind in ("opening", "shift")]
-    got = [label(change(turn.user)) for turn in turns]
-    right = sum(one == turn.label for one, turn in zip(got, turns, strict=True)) / len(turns)
-    same = sum(one == label(turn.user) for one, turn in zip(got, turns, strict=True)) / len(turns)
-    return right, same
-
-
-@pytest.mark.parametrize("lang", ["en", "ru"])
-def test_politeness_keeps_the_label_of_98_prompts_in_100(shipped: Classifier, speller: Speller, lang: str) -> None:
+def test_politeness_keeps_the_label_of_98_prompts_in_100(asked: Asked) -> None:
     for name in ("polite head", "polite tail"):
-        assert _right(shipped, speller, lang, CHANGES[lang][name])[1] >= 0.98, name
+        labels = asked.changed(CHANGES[asked.lang][name])
+        same = sum(one == other for one, other in zip(labels, asked.plain, strict=True))
+        assert same / len(labels) >= 0.98, name
 
 
-@pytest.mark.parametrize("lang", ["en", "ru"])
-def test_case_and_punctuation_cost_less_than_five_points(shipped: Classifier, speller: Speller, lang: str) -> None:
-    plain = _right(shipped, speller, lang, str)[0]
+def test_case_and_punctuation_cost_less_than_five_points(asked: Asked) -> None:
     for change in (str.upper, str.lower, unpunctuated):
-        assert plain - _right(shipped, speller, lang, change)[0] <= 0.05
+        assert asked.right(asked.plain) - asked.right(asked.changed(change)) <= 0.05
 
 
-@pytest.mark.parametrize("lang", ["en", "ru"])
-def test_a_slip_in_every_word_costs_little_beside_what_it_costs_uncorrected(
-    shipped: Classifier, speller: Speller, lang: str
-) -> None:
-    plain = _right(shipped, speller, lang, str)[0]
-    assert plain - _right(shipped, speller, lang, mistyped)[0] <= 0.1
+def test_a_slip_in_every_word_costs_little_beside_what_it_costs_uncorrected(asked: Asked) -> None:
+    assert asked.right(asked.plain) - asked.right(asked.changed(mistyped)) <= 0.1

@@ -12,7 +12,10 @@ Vectors = NDArray[np.float32]
 
 
 class Encoder(Protocol):
-    """Text -> unit vectors. The same text gives the same vector whatever else is encoded beside it."""
+    """Text -> unit vectors. The same text gives the same vector whatever else is encoded beside it.
+
+    Safe to call from several threads at once: training and the service both do.
+    """
 
     @property
     def id(self) -> str:

@@ -98,12 +98,9 @@ def test_what_the_policy_does_not_know_is_refused(router: Agoge) -> None:
 def test_the_canary_passes_both_replicas(router: Agoge, policy: Path, servers: list[LlamaServer]) -> None:
     """They are served because it did; the command says the same of one of them, with figures."""
     assert router.ready()["withdrawn"] == {}
+    # one that has passed serves while the other is still asked
+    router.until("both proofs", 120, lambda _: len({f["backend"] for f in router.facts("CanaryFinished")}) == 2)
     facts = router.facts("CanaryFinished")
-    for _ in range(120):  # one that has passed serves while the other is still asked
-        if len({fact["backend"] for fact in facts}) == 2:
-            break
-        time.sleep(1)
-        facts = router.facts("CanaryFinished")
     assert {fact["backend"] for fact in facts} == {"engine#1", "engine#2"}
     assert all((fact["failed"], fact["proven"], fact["trouble"]) == ({}, 5, None) for fact in facts), facts
     told = canary(policy, servers[1])
