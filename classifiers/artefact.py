@@ -21,12 +21,13 @@ from classifiers.classifier import Classifier
 from classifiers.encoders import Encoder, open_encoder
 from classifiers.encoders.shortened import ShortenedEncoder
 from classifiers.errors import ArtefactError, EncoderError
+from classifiers.folds import SPLITS, TOPICS
 from classifiers.head import Head
 from classifiers.held_out import HeldOut
 from classifiers.neighbourhood import Neighbourhood
 from classifiers.rows import digest, line_of, read_rows
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST, HEAD, VECTORS, EXEMPLARS = "manifest.json", "head.npy", "embeddings.npy", "exemplars.jsonl"
 AXES, HELD_OUT = "axes.npy", "held_out.npz"
 _PROBES, _SAME = 3, 0.995
@@ -46,7 +47,8 @@ def manifest_of(classifier: Classifier) -> dict[str, Any]:
         "counts": {label: sum(row.label == label for row in rows) for label in classifier.labels},
         "rows_sha256": digest(rows),
         "head": {"bandwidth": head.bandwidth, "sharpness": head.sharpness, "power": head.power},
-        "neighbourhood": {"threshold": around.threshold, "nearest": around.nearest},
+        "nearest": around.nearest,
+        "limit": classifier.limit,
         "training": dict(classifier.training),
         "calibration": None if classifier.calibration is None else classifier.calibration.as_json(),
     }
@@ -63,7 +65,7 @@ def save(classifier: Classifier, folder: Path) -> None:
         if isinstance(classifier.encoder, ShortenedEncoder):
             np.save(fresh / AXES, classifier.encoder.axes, allow_pickle=False)
         held_out = classifier.held_out
-        np.savez(fresh / HELD_OUT, scores=held_out.scores, similarities=held_out.similarities)
+        np.savez(fresh / HELD_OUT, scores=held_out.scores, strangeness=held_out.strangeness)
         np.save(fresh / HEAD, classifier.head.weights, allow_pickle=False)
         text = json.dumps(manifest_of(classifier), indent=2, ensure_ascii=False) + "\n"
         (fresh / MANIFEST).write_text(text, encoding="utf-8")
@@ -103,11 +105,12 @@ def load(folder: Path, encoder: Encoder | None = None) -> Classifier:
         if weights.shape != (len(labels), len(rows)) or vectors.shape != (len(rows), encoder.dim):
             sizes = f"{len(labels)} labels, {len(rows)} rows and {encoder.dim} axes"
             raise ValueError(f"{HEAD} holds {weights.shape} and {VECTORS} {vectors.shape} for {sizes}")
-        around, found = manifest["neighbourhood"], manifest["calibration"]
+        found = manifest["calibration"]
         classifier = Classifier(
             encoder=encoder,
             head=Head(labels, weights, **manifest["head"]),
-            neighbourhood=Neighbourhood(vectors, **around),
+            neighbourhood=Neighbourhood(vectors, manifest["nearest"]),
+            limit=manifest["limit"],
             rows=rows,
             held_out=_held_out(folder / HELD_OUT, (len(rows), len(manifest["labels"]))),
             training=manifest["training"],
@@ -142,7 +145,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         "labels",
         "rows_sha256",
         "head",
-        "neighbourhood",
+        "nearest",
+        "limit",
         "training",
         "calibration",
     ):
@@ -157,6 +161,15 @@ def calibration_in(folder: Path) -> Calibration | None:
         return from_json(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["calibration"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def held_out_in(folder: Path) -> str:
+    """What an artefact was trained by, topics or rows; topics where none can be read."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["training"]["held_out"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return TOPICS
+    return found if found in SPLITS else TOPICS
 
 
 _REMEDY = "train it with `agoge classifier train`"
@@ -175,8 +188,8 @@ def _shortened(encoder: Encoder, axes: Any, dim: int) -> Encoder:
 
 def _held_out(file: Path, shape: tuple[int, int]) -> HeldOut:
     with np.load(file, allow_pickle=False) as arrays:
-        held_out = HeldOut(arrays["scores"], arrays["similarities"])
-    if held_out.scores.shape != shape or held_out.similarities.shape != shape[:1]:
+        held_out = HeldOut(arrays["scores"], arrays["strangeness"])
+    if held_out.scores.shape != shape or held_out.strangeness.shape != shape[:1]:
         raise ValueError(f"{HELD_OUT} holds {held_out.scores.shape}, expected {shape}")
     return held_out
 

@@ -20,6 +20,7 @@ from classifiers.held_out import HeldOut
 from classifiers.neighbourhood import Neighbourhood
 from classifiers.prediction import Neighbour, Prediction
 from classifiers.rows import Row, digest
+from classifiers.strangeness import MOST, strangeness
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,16 @@ class Classifier:
     """An encoder, a head and the exemplars they were fitted on. Immutable, and safe to use from several
     threads.
 
-    `rows` are the exemplars in the order of `neighbourhood.vectors`. What describes the fit and never changes a
-    result: `held_out`, what the rows scored when their topic was left out; `training`, figures (cross-validation
-    metrics, log loss); `calibration`, gates with a guarantee where somebody asked for some.
+    `rows` are the exemplars in the order of `neighbourhood.vectors`. Above `limit` a text is out of domain.
+    What describes the fit and never changes a result: `held_out`, what the rows scored when a fit had not seen
+    them; `training`, figures (cross-validation metrics, log loss); `calibration`, gates with a guarantee where
+    somebody asked for some.
     """
 
     encoder: Encoder
     head: Head
     neighbourhood: Neighbourhood
+    limit: float
     rows: tuple[Row, ...]
     held_out: HeldOut
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -51,7 +54,7 @@ class Classifier:
         state = hashlib.sha256()
         around = self.neighbourhood
         numbers = (
-            around.threshold,
+            self.limit,
             around.nearest,
             self.head.bandwidth,
             self.head.sharpness,
@@ -78,15 +81,15 @@ class Classifier:
     def examine(self, text: str, k: int = 5) -> tuple[Prediction, tuple[Neighbour, ...]]:
         """`predict` and `nearest` for the price of one embedding."""
         if not has_words(text):
-            return Prediction(dict.fromkeys(self.labels, 1 / len(self.labels)), True, 0.0), ()
+            return Prediction(dict.fromkeys(self.labels, 1 / len(self.labels)), True, MOST), ()
         vector = self.encoder.encode([text])[0]
         cosines = self.neighbourhood.cosines(vector)
-        similarity = self.neighbourhood.similarity(cosines)
-        scores = self.head.probabilities(cosines).tolist()
+        scores = self.head.probabilities(cosines)
+        strange = float(strangeness(scores, self.neighbourhood.similarity(cosines)))
         prediction = Prediction(
-            scores=dict(zip(self.labels, scores, strict=True)),
-            out_of_domain=similarity < self.neighbourhood.threshold,
-            similarity=similarity,
+            scores=dict(zip(self.labels, scores.tolist(), strict=True)),
+            out_of_domain=strange > self.limit,
+            strangeness=strange,
         )
         return prediction, self._neighbours(cosines, k)
 

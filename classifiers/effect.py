@@ -16,12 +16,12 @@ from classifiers.classifier import Classifier
 from classifiers.encoders import Vectors
 from classifiers.encoders.remembering import RememberingEncoder
 from classifiers.evaluate import Figures, figures
-from classifiers.folds import FOLDS, split_by_topic
+from classifiers.folds import FOLDS, SPLITS, Split, folds_of
 from classifiers.neighbourhood import Folds
 from classifiers.prediction import Prediction
 from classifiers.progress import Progress, silent
 from classifiers.rows import Row, require_labels
-from classifiers.train import Split, train
+from classifiers.train import train
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ def measure(
     for name, prompts in (sets or {}).items():
         require_labels(prompts, labels, name)
     seed = int(before.training.get("seed", 0))
-    after = train(together, encoder, seed, progress, _same_folds(before, together, seed))
+    held_out = before.training["held_out"]
+    after = train(together, encoder, seed, progress, held_out, _same_folds(before, together, seed, held_out))
     before = replace(before, encoder=encoder)
     return Effect(
         texts=tuple((row, before.predict(row.text), after.predict(row.text)) for row in rows),
@@ -103,11 +104,11 @@ def _on_set(name: str, rows: Sequence[Row], before: Classifier, after: Classifie
     return OnSet(name, was, now, moved)
 
 
-def _same_folds(before: Classifier, together: Sequence[Row], seed: int) -> Split:
+def _same_folds(before: Classifier, together: Sequence[Row], seed: int, held_out: str) -> Split:
     """Return a split that leaves every old row in its fold; a new one goes to the nearest row of its label."""
     labels = np.array([row.label for row in before.rows])
     fold_of = np.empty(len(labels), dtype=np.intp)
-    for number, (_, outside) in enumerate(split_by_topic(before.neighbourhood.vectors, labels, seed)):
+    for number, (_, outside) in enumerate(SPLITS[held_out](before.neighbourhood.vectors, labels, seed)):
         fold_of[outside] = number
     known: dict[Row, int] = dict(zip(before.rows, fold_of.tolist(), strict=True))
 
@@ -124,7 +125,6 @@ def _same_folds(before: Classifier, together: Sequence[Row], seed: int) -> Split
                 for index, row in enumerate(together)
             ]
         )
-        every = np.arange(len(chosen))
-        return [(every[chosen != one], every[chosen == one]) for one in range(FOLDS)]
+        return folds_of(chosen)
 
     return split

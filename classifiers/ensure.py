@@ -25,7 +25,8 @@ def ensure(
 
     The exemplars are the truth and the artefact a cache of them: it is reused only while its rows have their
     sha256 and its encoder is the one asked for. Raises `RowError` for bad exemplars and `EncoderError` for a
-    missing encoder. Gates that the old artefact was calibrated with are calibrated anew (see `recalibrate`).
+    missing encoder. What the old artefact was trained by stays (topics or rows held out), and gates that it was
+    calibrated with are calibrated anew (see `recalibrate`).
     """
     rows = read_exemplars(exemplars_dir)
     encoder = open_encoder(encoder_spec)
@@ -38,7 +39,9 @@ def ensure(
         reason = str(error)
     _log.info("training the classifier: %s", reason)
     before = artefact.calibration_in(folder)
-    classifier = recalibrate(train(rows, encoder, progress=progress or silent), before, progress or silent)
+    say = progress or silent
+    fitted = train(rows, encoder, progress=say, held_out=artefact.held_out_in(folder))
+    classifier = recalibrate(fitted, before, say)
     if before is not None and classifier.calibration is not None:
         _log.warning("%s: %s", folder, remark(before, classifier.calibration))
     artefact.save(classifier, folder)

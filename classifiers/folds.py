@@ -1,12 +1,14 @@
-"""Splits exemplars into folds by topic. Knows no head and no encoder.
+"""Splits exemplars into folds, by topic or by row. Knows no head and no encoder.
 
 Prompts never come from the sources that the exemplars came from, so a random split flatters: its held-out
 rows have siblings in the fit. Here each label's vectors are clustered and whole clusters are left out, which
-is harder than real life by about as much as a random split is easier (docs/classifier.md has both figures
-beside unseen data).
+is harder than real life by about as much as a random split is easier. Rows are for exemplars that were drawn from
+the very prompts to come, such as a log labelled by hand: there a random split is real life.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,9 @@ from sklearn.cluster import KMeans
 
 from classifiers.encoders import Vectors
 from classifiers.neighbourhood import Folds
+
+Split = Callable[[Vectors, NDArray[np.str_], int], Folds]
+"""(vectors, labels, seed) -> folds: who is held out together."""
 
 FOLDS = 5
 TOPIC = 20  # rows that a cluster has on average in a label of 200 rows or more
@@ -28,7 +33,26 @@ def split_by_topic(vectors: Vectors, labels: NDArray[np.str_], seed: int) -> Fol
         members = np.flatnonzero(labels == label)
         for chosen, topic in zip(*_spread(_topics(vectors[members], seed)), strict=True):
             fold[members[topic]] = chosen
-    every = np.arange(len(labels))
+    return folds_of(fold)
+
+
+def split_by_row(vectors: Vectors, labels: NDArray[np.str_], seed: int) -> Folds:
+    """The same, each row by itself."""
+    random = np.random.default_rng(seed)
+    fold = np.empty(len(labels), dtype=np.intp)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        fold[members] = random.permutation(len(members)) % FOLDS
+    return folds_of(fold)
+
+
+TOPICS, ROWS = "topics", "rows"
+SPLITS: dict[str, Split] = {TOPICS: split_by_topic, ROWS: split_by_row}
+
+
+def folds_of(fold: NDArray[np.intp]) -> Folds:
+    """`FOLDS` pairs from the number of the fold that each row is held out in."""
+    every = np.arange(len(fold))
     return [(every[fold != one], every[fold == one]) for one in range(FOLDS)]
 
 

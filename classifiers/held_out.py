@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class HeldOut:
-    """`scores` of shape (n, labels) and `similarities` of shape (n,), in the order of the classifier's rows.
+    """`scores` of shape (n, labels) and `strangeness` of shape (n,), in the order of the classifier's rows.
 
     They describe the fit, and no result depends on them: gates are laid by them (`classifiers.calibrate`).
     """
 
     scores: NDArray[np.float64]
-    similarities: NDArray[np.float64]
+    strangeness: NDArray[np.float64]

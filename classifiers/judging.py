@@ -14,7 +14,7 @@ from classifiers.rows import Row
 
 def held_out(classifier: Classifier, ignored: Collection[str]) -> Judged:
     """The exemplars, each judged by a fit that had not seen its topic."""
-    inside = classifier.held_out.similarities >= classifier.neighbourhood.threshold
+    inside = classifier.held_out.strangeness <= classifier.limit
     return judge(
         classifier.held_out.scores,
         inside,

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 class Prediction:
     """Scores of one text.
 
-    `scores` holds a calibrated probability for every label, summing to 1. `similarity` is the mean cosine
-    similarity to the nearest exemplars, in [-1, 1]; below the classifier's threshold the text is
-    `out_of_domain`, and the scores then only say which label would be the least wrong: do not act on them. A
-    text without a letter or digit is out of domain with equal scores and similarity 0.
+    `scores` holds a calibrated probability for every label, summing to 1. `strangeness`, in [0, 3], is the entropy
+    of the scores as a share of its maximum plus the distance (1 - cosine) to the nearest exemplars; above the
+    classifier's limit the text is `out_of_domain`, and the scores then only say which label would be the least
+    wrong: do not act on them. A text without a letter or digit is out of domain with equal scores.
     """
 
     scores: dict[str, float]
     out_of_domain: bool
-    similarity: float
+    strangeness: float
 
     @property
     def label(self) -> str:

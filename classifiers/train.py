@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classifiers.classifier import Classifier
 from classifiers.encoders import Encoder, Vectors
 from classifiers.encoders.shortened import shortened
 from classifiers.errors import RowError
 from classifiers.evaluate import figures
-from classifiers.folds import FEWEST, split_by_topic
+from classifiers.folds import FEWEST, SPLITS, TOPICS, Split
 from classifiers.head import Head, link
 from classifiers.held_out import HeldOut
-from classifiers.neighbourhood import Folds, fit_neighbourhood
+from classifiers.neighbourhood import NEAREST, Neighbourhood, held_out_similarities
 from classifiers.progress import Progress, silent
 from classifiers.ridge import BANDWIDTH, fit, fit_link
 from classifiers.rows import Row
-
-Split = Callable[[Vectors, NDArray[np.str_], int], Folds]
-"""(vectors, labels, seed) -> folds: who is held out together."""
+from classifiers.strangeness import fit_limit, strangeness
 
 _CHUNK = 64
 
@@ -34,11 +31,14 @@ def train(
     encoder: Encoder,
     seed: int = 0,
     progress: Progress = silent,
-    split: Split = split_by_topic,
+    held_out: str = TOPICS,
+    split: Split | None = None,
 ) -> Classifier:
-    """Fit a classifier; the order of `rows` does not matter. `split` sees them sorted.
+    """Fit a classifier; the order of `rows` does not matter.
 
-    The link is fitted on exemplars held out by topic, and the metrics in `training` come from the same rows.
+    Confidence, limit of strangeness and the metrics in `training` come from exemplars that a fit had not seen:
+    whole topics, or single rows for exemplars that are a sample of the very prompts to come (`held_out` is a name
+    in `folds.SPLITS`). `split` draws these folds in a way of its own and sees the rows sorted.
     Raises `RowError` for fewer than two labels or fewer than ten rows in one.
     """
     ordered = tuple(sorted(rows))
@@ -47,20 +47,22 @@ def train(
     if shorter := shortened(encoder, vectors):
         encoder, vectors = shorter, shorter.shorten(vectors)
     labels = np.array([row.label for row in ordered])
-    folds = split(vectors, labels, seed)
+    folds = (split or SPLITS[held_out])(vectors, labels, seed)
     names, targets = np.unique(labels, return_inverse=True)
     weights, guesses = fit(vectors, targets, folds, progress)
     sharpness, power, loss = fit_link(guesses, targets)
     scores = link(guesses, sharpness, power)
-    around, similarities = fit_neighbourhood(vectors, folds)
+    around = Neighbourhood(vectors, min(NEAREST, *(len(inside) for inside, _ in folds)))
+    strange = strangeness(scores, held_out_similarities(around, folds))
     known: tuple[str, ...] = tuple(names.tolist())
     training = {
         "log_loss": loss,
         "seed": seed,
+        "held_out": held_out,
         "cross_validation": figures(ordered, [dict(zip(known, row, strict=True)) for row in scores.tolist()]),
     }
     head = Head(known, weights, BANDWIDTH, sharpness, power)
-    return Classifier(encoder, head, around, ordered, HeldOut(scores, similarities), training)
+    return Classifier(encoder, head, around, fit_limit(strange), ordered, HeldOut(scores, strange), training)
 
 
 def _require_enough(rows: Sequence[Row]) -> None:

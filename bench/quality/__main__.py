@@ -55,7 +55,9 @@ def _measure(options: argparse.Namespace, chosen: list[str]) -> int:
 
     try:
         require(options.data)
-        bench = parts.Bench(options.data, Kept(open_encoder("use")), options.peers, parts.Steps())
+        bench = parts.Bench(
+            options.data, Kept(open_encoder("use")), Kept(open_encoder("e5")), options.peers, parts.Steps()
+        )
         for part in chosen:
             parts.say(f"== {part}")
             start = time.monotonic()

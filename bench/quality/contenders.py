@@ -17,9 +17,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 import classifiers
 from bench.quality.answers import Answers
-from bench.quality.vectors import Kept
-from classifiers import Classifier, Progress, Row
+from classifiers import Classifier, Encoder, Progress, Row
 from classifiers.encoders import Vectors
+from classifiers.folds import ROWS, TOPICS
+from classifiers.strangeness import strangeness
 
 NEIGHBOURS = 10
 WARMTH = 0.05  # temperature of the centroids' softmax
@@ -52,29 +53,21 @@ def ask(texts: Sequence[str], one: Callable[[str], One]) -> Answers:
     )
 
 
-def outside_of(scores: NDArray[np.float64], similarity: float = 1.0) -> float:
-    """How far outside a text seems, in [0, 2]: the entropy of the scores as a share of its maximum, and half of
-    what the similarity to the nearest lacks to 1.
-
-    Either alone misses something: a stranger can look like one label far from everything known, and lie near texts
-    of many labels. Chosen by leaving labels out of the exemplars, the test rows unseen, and the same for all
-    contenders that have scores; one without vectors has no similarity.
-    """
-    some = scores[scores > 0]
-    entropy = float(-(some * np.log(some)).sum() / np.log(len(scores)))
-    return entropy + (1 - similarity) / 2
+def strange(scores: NDArray[np.float64], similarity: float = 1.0) -> float:
+    """Our measure of how far outside a text seems; who has no vectors has no similarity."""
+    return float(strangeness(scores, similarity))
 
 
 class Ours:
-    """`classifiers.train` and `predict`."""
+    """`classifiers.train` and `predict`. `held_out`: what confidence is fitted on, topics or rows."""
 
-    def __init__(self, encoder: Kept, progress: Progress) -> None:
-        self.encoder, self.progress = encoder, progress
+    def __init__(self, encoder: Encoder, progress: Progress, held_out: str = TOPICS) -> None:
+        self.encoder, self.progress, self.held_out = encoder, progress, held_out
         self.classifier: Classifier | None = None
 
     def fit(self, rows: Sequence[Row]) -> None:
         """Train."""
-        self.classifier = classifiers.train(rows, self.encoder, progress=self.progress)
+        self.classifier = classifiers.train(rows, self.encoder, progress=self.progress, held_out=self.held_out)
 
     def answer(self, texts: Sequence[str]) -> Answers:
         """Predict."""
@@ -83,8 +76,7 @@ class Ours:
 
         def one(text: str) -> One:
             found = predict(text)
-            scores = np.fromiter(found.scores.values(), dtype=np.float64)
-            return found.label, found.confidence, outside_of(scores, found.similarity)
+            return found.label, found.confidence, found.strangeness
 
         self.encoder.encode(texts)  # the vectors are looked up, not made, while time is taken
         return ask(texts, one)
@@ -93,7 +85,7 @@ class Ours:
 class Neighbours:
     """Cosine kNN: the 10 nearest rows vote with their similarity; a label's share of the votes is its score."""
 
-    def __init__(self, encoder: Kept) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
 
     def fit(self, rows: Sequence[Row]) -> None:
@@ -112,7 +104,7 @@ class Neighbours:
             votes = np.bincount(self.targets[nearest], weights=weights, minlength=len(self.names))
             scores = votes / votes.sum()
             best = int(scores.argmax())
-            return self.names[best], float(scores[best]), outside_of(scores, float(cosines[nearest].mean()))
+            return self.names[best], float(scores[best]), strange(scores, float(cosines[nearest].mean()))
 
         self.encoder.encode(texts)
         return ask(texts, one)
@@ -121,7 +113,7 @@ class Neighbours:
 class Centroids:
     """Nearest centroid: softmax of the cosines to each label's mean vector, at a temperature of 0.05."""
 
-    def __init__(self, encoder: Kept) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
 
     def fit(self, rows: Sequence[Row]) -> None:
@@ -140,7 +132,7 @@ class Centroids:
             powers = np.exp((cosines - cosines.max()) / WARMTH)
             scores = powers / powers.sum()
             best = int(scores.argmax())
-            return self.names[best], float(scores[best]), outside_of(scores, float(cosines[best]))
+            return self.names[best], float(scores[best]), strange(scores, float(cosines[best]))
 
         self.encoder.encode(texts)
         return ask(texts, one)
@@ -167,19 +159,24 @@ class Letters:
         def one(text: str) -> One:
             scores: NDArray[np.float64] = pipe.predict_proba([text])[0]
             best = int(scores.argmax())
-            return names[best], float(scores[best]), outside_of(scores)
+            return names[best], float(scores[best]), strange(scores)
 
         return ask(texts, one)
 
 
-OURS = "Agoge"
+OURS, BOTH = "Agoge", "use+e5"
 
 
-def plain(encoder: Kept, progress: Progress) -> dict[str, Contender]:
-    """All of them by name, ours first."""
+def plain(encoder: Encoder, both: Encoder, progress: Progress) -> dict[str, Contender]:
+    """All of them by name, ours first.
+
+    What they learn is a sample of what they are asked, so ours holds out rows; semantic-router's calibration does.
+    """
     return {
-        OURS: Ours(encoder, progress),
+        OURS: Ours(encoder, progress, ROWS),
+        f"{OURS}, {BOTH}": Ours(both, progress, ROWS),
         "kNN": Neighbours(encoder),
+        f"kNN, {BOTH}": Neighbours(both),
         "centroid": Centroids(encoder),
         "TF-IDF": Letters(),
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,6 @@ from classifiers import Encoder, Progress
 from classifiers.encoders import Vectors
 
 FOLDER = Path(".agoge/quality")
-_CHUNK = 64
 
 
 class Kept:
@@ -55,18 +56,23 @@ class Kept:
     def prepare(self, texts: Sequence[str], progress: Progress) -> None:
         """Encode whatever is new among `texts` and write the store."""
         new = [text for text in dict.fromkeys(texts) if _key(text) not in self._stored]
-        for start in range(0, len(new), _CHUNK):
-            self.encode(new[start : start + _CHUNK])
-            progress("encoding", min(start + _CHUNK, len(new)), len(new))
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            for done, (text, vectors) in enumerate(zip(new, pool.map(self._alone, new), strict=True), 1):
+                self._stored[_key(text)] = vectors
+                progress("encoding", done, len(new))
         if new:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             keys = list(self._stored)
             np.savez(self.file, keys=np.array(keys), vectors=np.stack([self._stored[key] for key in keys]))
 
+    def _alone(self, text: str) -> Vectors:
+        vector: Vectors = self.encoder.encode([text])[0]
+        return vector
+
     def _find(self, text: str) -> Vectors:
         key = _key(text)
         if key not in self._stored:
-            self._stored[key] = self.encoder.encode([text])[0]
+            self._stored[key] = self._alone(text)
         return self._stored[key]
 
 

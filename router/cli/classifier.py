@@ -16,6 +16,7 @@ import classifiers
 from classifiers.artefact import calibration_in, manifest_of, read_manifest
 from classifiers.calibrate import recalibrate, remark
 from classifiers.calibration import from_json
+from classifiers.folds import SPLITS, TOPICS
 from router.cli.classifier_calibrate import calibrate
 from router.cli.classifier_terminal import (
     ARTEFACT,
@@ -44,13 +45,21 @@ command.add_command(calibrate)
 @EXEMPLARS
 @ENCODER
 @click.option("--out", type=FOLDER, default=ARTEFACT, show_default=True, help="Where the artefact is written.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split into topics.")
-def train(exemplars: Path | None, encoder: str, out: Path, seed: int) -> None:
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
+@click.option(
+    "--held-out",
+    type=click.Choice(list(SPLITS)),
+    default=TOPICS,
+    show_default=True,
+    help="What confidence is fitted on: whole topics, or single rows where the exemplars are a sample of the "
+    "prompts to come, such as a log labelled by hand.",
+)
+def train(exemplars: Path | None, encoder: str, out: Path, seed: int, held_out: str) -> None:
     """Train a classifier on exemplars and write the artefact; gates it was calibrated with are chosen anew."""
     with refusals(), bars() as progress:
         rows = classifiers.read_exemplars(exemplars or shipped("policies", "exemplars"))
         before = calibration_in(out)
-        fitted = classifiers.train(rows, classifiers.open_encoder(encoder), seed, progress)
+        fitted = classifiers.train(rows, classifiers.open_encoder(encoder), seed, progress, held_out)
         trained = recalibrate(fitted, before, progress)
         trained.save(out)
     if before is not None and trained.calibration is not None:
@@ -90,17 +99,18 @@ def show(folder: Path, as_json: bool) -> None:
 
 
 def _print_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
-    training, around, head = manifest["training"], manifest["neighbourhood"], manifest["head"]
+    training, head = manifest["training"], manifest["head"]
     facts = {
         "artefact": f"{folder}  {manifest['fingerprint']}",
         "encoder": f"{manifest['encoder']['spec']}  {manifest['encoder']['id']}",
         "exemplars": f"{sum(manifest['counts'].values())}, sha256 {manifest['rows_sha256'][:16]}",
         "head": f"bandwidth {head['bandwidth']:g}, sharpness {head['sharpness']:.2f}, power {head['power']:.2f}",
-        "out of domain": f"similarity below {around['threshold']:.3f} (mean of {around['nearest']} nearest)",
+        "out of domain": f"strangeness above {manifest['limit']:.3f} ({manifest['nearest']} nearest)",
     }
     for name, value in facts.items():
         click.echo(f"{name:<14} {value}")
-    click.echo("\nCross-validation on exemplars, whole topics held out:")
+    whole = "whole topics" if training["held_out"] == TOPICS else "single rows"
+    click.echo(f"\nCross-validation on exemplars, {whole} held out:")
     _print_figures(training["cross_validation"])
     _print_labels(training["cross_validation"]["labels"])
     if manifest["calibration"] is None:

@@ -49,11 +49,12 @@ def test_the_folder_holds_the_five_documented_files_and_nothing_pickled(folder: 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda m: m.update(format=1), "made with format 1, here it is 3"),
+        (lambda m: m.update(format=1), "made with format 1, here it is 4"),
         (lambda m: m["encoder"].update(id="use:2000:0000"), "made with encoder 'use:2000:0000', here it is 'use:"),
         (lambda m: m.update(labels=["cooking", "law", "sport"]), "made with labels"),
         (lambda m: m["head"].update(power=3.0), "made with fingerprint"),
-        (lambda m: m["neighbourhood"].update(threshold=-1.0), "made with fingerprint"),
+        (lambda m: m.update(limit=-1.0), "made with fingerprint"),
+        (lambda m: m.update(nearest=1), "made with fingerprint"),
         (lambda m: m.pop("encoder"), "has no 'encoder'"),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_text_without_letters_or_digits_is_out_of_domain_with_equal_scores(
 ) -> None:
     prediction, neighbours = classifier.examine(text, 3)
     assert prediction.out_of_domain
-    assert prediction.similarity == 0.0
+    assert prediction.strangeness == 2.0
     assert set(prediction.scores.values()) == {1 / 3}
     assert neighbours == ()
 
@@ -96,16 +96,16 @@ def test_training_does_not_depend_on_the_order_of_rows(classifier: Classifier, e
 
 def test_the_fingerprint_changes_with_whatever_changes_results(classifier: Classifier, encoder: Encoder) -> None:
     around = classifier.neighbourhood
-    threshold = Neighbourhood(around.vectors, around.threshold + 0.1, around.nearest)
     changed = [
-        replace(classifier, neighbourhood=threshold),
+        replace(classifier, limit=classifier.limit + 0.1),
+        replace(classifier, neighbourhood=Neighbourhood(around.vectors, around.nearest - 1)),
         replace(classifier, head=replace(classifier.head, power=2.0)),
         replace(classifier, head=replace(classifier.head, sharpness=1.0)),
         replace(classifier, head=replace(classifier.head, weights=classifier.head.weights[::-1])),
         replace(classifier, rows=(replace(classifier.rows[0], text="other"), *classifier.rows[1:])),
         train([*ROWS, Row("sport", "en", "What is a hat-trick?")], encoder),
     ]
-    assert len({classifier.fingerprint, *(one.fingerprint for one in changed)}) == 7
+    assert len({classifier.fingerprint, *(one.fingerprint for one in changed)}) == 8
     # figures about the fit are not results
     assert replace(classifier, training={}).fingerprint == classifier.fingerprint
 

@@ -12,7 +12,7 @@ from classifiers import Classifier, Encoder, Row, RowError, train
 from classifiers.effect import Moved, _same_folds, measure
 from classifiers.encoders import Vectors
 from classifiers.encoders.remembering import RememberingEncoder
-from classifiers.folds import split_by_topic
+from classifiers.folds import SPLITS
 from tests.classifiers.material import ROWS
 
 NEW = Row("sport", "ru", "Где купить билеты на матч?")
@@ -63,14 +63,17 @@ def test_the_effect_is_what_two_trainings_say(classifier: Classifier, encoder: E
     assert mine.before["rows"] == mine.after["rows"] == {"all": 2, "ru": 2}
 
 
-def test_every_old_row_stays_in_its_fold_and_a_new_one_joins_its_nearest(classifier: Classifier) -> None:
+@pytest.mark.parametrize("held_out", SPLITS)
+def test_every_old_row_stays_in_its_fold_and_a_new_one_joins_its_nearest(
+    classifier: Classifier, held_out: str
+) -> None:
     labels = np.array([row.label for row in classifier.rows])
     vectors = classifier.neighbourhood.vectors
-    old = split_by_topic(vectors, labels, 0)
+    old = SPLITS[held_out](vectors, labels, 0)
     twin = Row("sport", "en", "What's the offside rule?")
     together = sorted([*classifier.rows, twin])
     encoded = RememberingEncoder(classifier.encoder, {}).encode([row.text for row in together])
-    new = _same_folds(classifier, together, 0)(encoded, np.array([row.label for row in together]), 0)
+    new = _same_folds(classifier, together, 0, held_out)(encoded, np.array([row.label for row in together]), 0)
 
     def held(folds: Sequence[tuple[object, np.ndarray]], rows: Sequence[Row]) -> dict[str, int]:
         return {rows[i].text: fold for fold, (_, outside) in enumerate(folds) for i in outside}

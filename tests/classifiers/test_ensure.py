@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from classifiers import ArtefactError, Classifier, EncoderError, Row, RowError, ensure
+from classifiers import ArtefactError, Classifier, Encoder, EncoderError, Row, RowError, ensure, train
 from tests.classifiers.material import ROWS, write_rows
 
 
@@ -43,6 +44,24 @@ def test_a_refused_artefact_is_trained_anew(tmp_path: Path, classifier: Classifi
     again, stages = _stages(folder, exemplars)
     assert "encoding" in stages
     assert again.fingerprint == classifier.fingerprint
+
+
+def test_what_was_held_out_stays_when_the_exemplars_change(tmp_path: Path, encoder: Encoder) -> None:
+    folder, exemplars = tmp_path / "artefact", tmp_path / "exemplars"
+    write_rows(exemplars / "all.jsonl", ROWS)
+    by_row = train(ROWS, encoder, held_out="rows")
+    by_topic = train(ROWS, encoder)
+    # the same fit on all rows, and another idea of how sure it may be
+    assert (by_row.head.weights == by_topic.head.weights).all()
+    assert by_row.head.sharpness != by_topic.head.sharpness
+    by_row.save(folder)
+    assert _stages(folder, exemplars)[0].training["held_out"] == "rows"
+    write_rows(exemplars / "more.jsonl", [Row("sport", "en", "What is a hat-trick?")])
+    again, stages = _stages(folder, exemplars)
+    assert "cross-validating" in stages
+    assert again.training["held_out"] == "rows"
+    shutil.rmtree(folder)
+    assert _stages(folder, exemplars)[0].training["held_out"] == "topics"
 
 
 def test_bad_exemplars_and_unknown_encoders_are_errors_not_an_old_classifier(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from classifiers.folds import split_by_topic
-from classifiers.neighbourhood import fit_neighbourhood
+from classifiers.folds import split_by_row, split_by_topic
+from classifiers.neighbourhood import Neighbourhood, held_out_similarities
 
 
 def _topics() -> tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.intp]]:
@@ -39,16 +39,27 @@ def test_coinciding_vectors_still_give_folds_with_every_label() -> None:
         assert len(outside) > 0
 
 
-def test_threshold_keeps_the_stated_share_of_rows_judged_by_other_folds() -> None:
+def test_rows_are_held_out_once_each_and_evenly_by_label() -> None:
+    vectors = np.eye(40, dtype=np.float32)
+    labels = np.repeat(["a", "b"], [10, 30])
+    folds = split_by_row(vectors, labels, seed=0)
+    assert sorted(np.concatenate([outside for _, outside in folds])) == list(range(40))
+    for inside, outside in folds:
+        assert sorted([*inside, *outside]) == list(range(40))
+        assert [list(labels[outside]).count(label) for label in ("a", "b")] == [2, 6]
+    assert any(
+        list(one) != list(other)
+        for (_, one), (_, other) in zip(folds, split_by_row(vectors, labels, seed=1), strict=True)
+    )
+
+
+def test_held_out_similarities_are_those_to_the_other_folds() -> None:
     random = np.random.default_rng(5)
     vectors = random.normal(size=(200, 12)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    labels = np.repeat(["a", "b"], 100)
-    folds = split_by_topic(vectors, labels, seed=0)
-    around, _ = fit_neighbourhood(vectors, folds, nearest=3, kept=0.9)
-    kept = 0
+    folds = split_by_topic(vectors, np.repeat(["a", "b"], 100), seed=0)
+    found = held_out_similarities(Neighbourhood(vectors, 3), folds)
     for inside, outside in folds:
         for index in outside:
             nearest = sorted(float(vectors[index] @ vectors[other]) for other in inside)[-3:]
-            kept += sum(nearest) / 3 >= around.threshold - 1e-6
-    assert 180 <= kept <= 182
+            assert abs(found[index] - sum(nearest) / 3) < 1e-5

@@ -26,7 +26,8 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     exemplars.mkdir()
     shutil.copy(folder / "domains_train.jsonl", exemplars / "all.jsonl")
     encoder = Kept(toy.Words(), folder)
-    bench = parts.Bench(folder, encoder, Path(sys.executable), toy.silent)
+    second = Kept(toy.Words(), folder / "second")
+    bench = parts.Bench(folder, encoder, second, Path(sys.executable), toy.silent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "EXEMPLARS", exemplars)
         patch.setattr(parts, "FEWEST", 1)
@@ -52,7 +53,7 @@ def test_the_page_shows_every_table(document: dict[str, Any]) -> None:
     assert page.NOT_RUN not in text
     for title in ("that ships", "Label by label", "Side by side", "strangers?", "CLINC150", "Sources never seen"):
         assert title in text
-    for name in ("Agoge", "kNN", "centroid", "TF-IDF", "neighbour"):
+    for name in ("Agoge", "Agoge, use+e5", "kNN", "kNN, use+e5", "centroid", "TF-IDF", "neighbour"):
         assert f"\n| {name} | " in text
     assert "| broken | could not be run |" in text
     assert "**broken** could not be run." in text
