@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from router.core.blend import Blend
 from router.core.facts import Fact
+from router.core.outcome import Outcome
 from router.core.reply import Event, Inventory, Probe, Prompt, Token
 from router.core.scores import Neighbour, Scores
 
@@ -51,6 +52,26 @@ class DecisionCache(Protocol):
 
 class CacheUnavailable(Exception):
     """The cache is down or too slow. The service counts it and goes on as with a miss."""
+
+
+class OutcomeStore(Protocol):
+    """Keeps what people thought of decisions. What `add` returned from is not lost."""
+
+    async def add(self, outcome: Outcome) -> None:
+        """Keep one durably. Raises OutcomesUnavailable."""
+        ...
+
+    def read(self) -> AsyncIterator[Outcome]:
+        """Yield all, oldest first. Raises OutcomesUnavailable."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release files and connections."""
+        ...
+
+
+class OutcomesUnavailable(Exception):
+    """The store cannot be reached or written; the caller is told that nothing was kept."""
 
 
 class Backend(Protocol):
