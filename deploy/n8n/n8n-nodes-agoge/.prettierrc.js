@@ -1,0 +1,1 @@
+module.exports = { singleQuote: true, trailingComma: 'all', useTabs: true, printWidth: 100 };
