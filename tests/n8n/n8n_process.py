@@ -22,6 +22,8 @@ from bench.ports import free_port
 
 COMMAND_SECONDS = 300  # a command takes 15 seconds on a quiet machine
 START_SECONDS = 300
+READY = "Editor is now accessible"  # its health routes answer before it has loaded its nodes
+OTHER_METHOD = "Did you mean to make a POST request?"  # what a GET of a registered POST webhook is told
 QUIET = {
     "N8N_DIAGNOSTICS_ENABLED": "false",
     "N8N_VERSION_NOTIFICATIONS_ENABLED": "false",
@@ -106,8 +108,8 @@ class N8n:
         return Execution(told["data"]["resultData"]["runData"])
 
     @contextmanager
-    def serving(self) -> Iterator[httpx.Client]:
-        """Serve until the end of the block; what is published answers to the client that is handed out."""
+    def serving(self, *webhooks: str) -> Iterator[httpx.Client]:
+        """Serve until the end of the block; the POST `webhooks` of published workflows answer to the client."""
         with self.log.open("wb") as sink:
             process = subprocess.Popen(
                 [str(self._bin / "node"), str(self._main), "start"],
@@ -119,7 +121,9 @@ class N8n:
         try:
             with httpx.Client(base_url=self.url, timeout=120) as client:
                 end = time.monotonic() + START_SECONDS
-                while not _is_ready(client):
+                while READY not in self.log.read_text() or not all(
+                    OTHER_METHOD in client.get(f"/webhook/{path}").text for path in webhooks
+                ):
                     assert process.poll() is None, self.log.read_text()
                     assert time.monotonic() < end, self.log.read_text()
                     time.sleep(0.5)
@@ -131,10 +135,3 @@ class N8n:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _is_ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/healthz/readiness", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False

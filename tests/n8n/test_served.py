@@ -31,7 +31,7 @@ def client(n8n: N8n, router: Agoge) -> Iterator[httpx.Client]:
     n8n.take_in("workflow", [public])
     for workflow in PUBLISHED:
         n8n.command("publish:workflow", f"--id={workflow}")
-    with n8n.serving() as live:
+    with n8n.serving("agoge-branches", "agoge-feedback") as live:
         yield live
 
 
