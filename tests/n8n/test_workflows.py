@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_more_than_one_batch_keeps_every_text_with_its_decision(n8n: N8n, router
     (texts,) = [node for node in workflow["nodes"] if node["name"] == "Texts"]
     asked = [SKY if n % 2 else "Как подготовиться к марафону?" for n in range(300)]
     asked[7] = "режим: алхимия"  # a mode that there is not: refused, in its place
-    texts["parameters"]["jsonOutput"] = {"texts": [{"text": text} for text in asked]}
+    texts["parameters"]["jsonOutput"] = json.dumps({"texts": [{"text": text} for text in asked]})
     n8n.take_in("workflow", [workflow])
     run = n8n.execute("agogeBatchMany")
     assert [len(turn["data"]["main"][0]) for turn in run.run["One decision each"]] == [256, 44]
