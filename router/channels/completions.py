@@ -1,8 +1,8 @@
 """POST /v1/completions, OpenAI's legacy route: one prompt, which is one user message, and one text.
 
 Source: OpenAI API reference, "Create completion". The prompt goes through the chat template as on every other
-route: adapters are trained on conversations. What cannot be said of such an answer (echo, logprobs, suffix, several
-at once) is refused by name; other parameters are as in chat.
+route: adapters are trained on conversations. What cannot be said of such an answer (echo, logprobs, suffix,
+several at once) is refused by name; other parameters are as in chat.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`input` and `instructions` of the Responses API -> a conversation in chat's form, the one every engine reads.
 
 Source: OpenAI API reference, "Create a model response", input items. Items that only OpenAI's own store or tools
-can make sense of are refused by name; what a model thought (`reasoning`) is nobody's business here and is left out.
-Knows no other parameter.
+can make sense of are refused by name; what a model thought (`reasoning`) is left out, no engine reads it. Knows
+no other parameter.
 """
 
 from __future__ import annotations
