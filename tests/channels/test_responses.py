@@ -1,4 +1,4 @@
-"""POST /v1/responses over real HTTP, judged by OpenAI's reference and by openai-python's own classes and helpers."""
+"""POST /v1/responses over real HTTP, judged by OpenAI's reference and openai-python's own classes."""
 
 from __future__ import annotations
 
@@ -469,9 +469,13 @@ async def test_a_failure_in_the_middle_is_told_twice_and_openai_raises(tmp_path:
             TypeAdapter(ResponseStreamEvent).validate_python(event)  # OpenAI's list of codes is not ours
         assert [event["sequence_number"] for event in streamed] == list(range(len(streamed)))
         seen = []
-        with pytest.raises(openai.APIError, match="GPU fell off"):
+
+        async def watch() -> None:
             async for event in await client_of(stage).responses.create(model="auto", input="sky", stream=True):
                 seen.append(event.type)
+
+        with pytest.raises(openai.APIError, match="GPU fell off"):
+            await watch()
         assert seen[-1] == "response.failed"
         assert (await post(stage, {"input": "sky"})).status_code == 502
         assert stage.backends["second"].prompts == []  # half an answer from somebody else is no answer
