@@ -1,4 +1,4 @@
-"""Responses, completions and models through openai-python on the embedded defaults, and the snippets of their docs.
+"""Responses, completions and models through openai-python on the embedded defaults; the snippets of their docs.
 
 The model has 135 million parameters: these tests assert who speaks and in what form, never facts.
 """
