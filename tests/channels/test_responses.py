@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,13 +13,13 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
-from router.core.errors import BackendBroken, BackendRefused, BackendUnreachable
-from router.core.facts import Abandoned, BackendAnswered, RequestRefused
-from router.core.reply import Delta, Event, Finish, Inventory, Usage
+from router.core.reply import Delta, Finish
 from tests.stage import Stage, staged
-from tests.stubs import SpeakingBackend, until
+from tests.stubs import SpeakingBackend
 
 PATH = "/v1/responses"
+
+
 WEATHER = {
     "type": "function",
     "name": "weather",
@@ -167,142 +166,6 @@ async def test_the_openai_client_reads_answers_streams_and_parsed_output(stage: 
         assert sent["json_schema"]["schema"]["required"] == ["name"]
 
 
-def calls(*more: Event) -> list[Event]:
-    """Two calls whose pieces an engine mixes, behind a word."""
-    return [
-        Delta("Wait. "),
-        Delta(tool_calls=[{"index": 0, "id": "c1", "function": {"name": "weather", "arguments": ""}}]),
-        Delta(tool_calls=[{"index": 0, "function": {"arguments": '{"city":'}}]),
-        Delta(tool_calls=[{"index": 1, "id": "c2", "function": {"name": "weather", "arguments": "{}"}}]),
-        Delta(tool_calls=[{"index": 0, "function": {"arguments": '"Athens"}'}}]),
-        *more,
-        Finish("tool_calls"),
-        Usage(5, 9),
-    ]
-
-
-async def test_tool_calls_are_items_with_their_arguments_in_pieces(tmp_path: Path) -> None:
-    engine = SpeakingBackend(events=calls())
-    async with staged(tmp_path, backends={"first": engine, "second": engine}) as stage:
-        whole = await client_of(stage).responses.create(model="auto", input="sky", tools=[WEATHER])  # type: ignore[list-item]
-        assert [item.type for item in whole.output] == ["message", "function_call", "function_call"]
-        _, first, second = whole.output
-        assert first.type == second.type == "function_call"
-        assert (first.call_id, first.name, first.arguments) == ("c1", "weather", '{"city":"Athens"}')
-        assert (second.call_id, second.arguments) == ("c2", "{}")
-        (tool,) = engine.prompts[0].parameters["tools"]
-        assert tool == {"type": "function", "function": {k: v for k, v in WEATHER.items() if k != "type"}}
-        assert whole.tools[0].to_dict() == WEATHER
-        streamed = await post(stage, {"input": "sky", "tools": [WEATHER], "stream": True})
-        events = events_in(streamed.text)
-        for event in events:
-            TypeAdapter(ResponseStreamEvent).validate_python(event)
-        assert [event["type"].removeprefix("response.") for event in events[2:-1]] == [
-            *("output_item.added", "content_part.added", "output_text.delta"),
-            *("output_text.done", "content_part.done", "output_item.done"),
-            *("output_item.added", "function_call_arguments.delta"),
-            *("output_item.added", "function_call_arguments.delta", "function_call_arguments.delta"),
-            *("function_call_arguments.done", "output_item.done") * 2,
-        ]
-        deltas = [event for event in events if event["type"] == "response.function_call_arguments.delta"]
-        assert "".join(e["delta"] for e in deltas if e["output_index"] == 1) == '{"city":"Athens"}'
-        assert [(e["name"], e["arguments"]) for e in events if e["type"].endswith("arguments.done")] == [
-            ("weather", '{"city":"Athens"}'),
-            ("weather", "{}"),
-        ]
-
-
-async def test_the_answer_to_a_call_goes_back_as_items_and_reaches_the_engine_as_chat(tmp_path: Path) -> None:
-    engine = SpeakingBackend(events=calls())
-    async with staged(tmp_path, backends={"first": engine, "second": engine}) as stage:
-        client = client_of(stage)
-        turns: list[Any] = [{"role": "user", "content": "sky"}]
-        first = await client.responses.create(model="auto", input=turns)
-        turns += first.output  # as OpenAI's own guide does
-        turns += [
-            {"type": "function_call_output", "call_id": item.call_id, "output": "sunny"}
-            for item in first.output
-            if item.type == "function_call"
-        ]
-        await client.responses.create(model="auto", instructions="be brief", input=turns)
-        told = [(m.role, m.content, dict(m.extra or {})) for m in engine.prompts[1].messages]
-        function = {"name": "weather", "arguments": '{"city":"Athens"}'}
-        assert told == [
-            ("system", "be brief", {}),
-            ("user", "sky", {}),
-            (
-                "assistant",
-                "Wait. ",
-                {
-                    "tool_calls": [
-                        {"id": "c1", "type": "function", "function": function},
-                        {"id": "c2", "type": "function", "function": {"name": "weather", "arguments": "{}"}},
-                    ]
-                },
-            ),
-            ("tool", "sunny", {"tool_call_id": "c1"}),
-            ("tool", "sunny", {"tool_call_id": "c2"}),
-        ]
-
-
-@pytest.mark.parametrize(
-    ("events", "items", "status"),
-    [
-        ([Finish("stop")], [("message", "")], "completed"),
-        ([Delta("half"), Finish("length")], [("message", "half")], "max_output_tokens"),
-        ([Delta("half"), Finish("content_filter")], [("message", "half")], "content_filter"),
-        (
-            [Delta(tool_calls=[{"index": 0, "function": {"arguments": "{}"}}]), Finish("tool_calls")],
-            [("function_call", "{}")],
-            "completed",
-        ),
-        (  # TGI sends an object where OpenAI sends text, and no index
-            [Delta(tool_calls=[{"id": "c", "function": {"name": "f", "arguments": {"a": 1}}}]), Finish("stop")],
-            [("function_call", '{"a": 1}')],
-            "completed",
-        ),
-        (
-            [
-                Delta(tool_calls=[{"index": 0, "function": {"arguments": "{"}}]),  # nameless yet
-                Delta(tool_calls=[{"index": 1, "id": "b", "function": {"name": "g", "arguments": "{}"}}]),
-                Delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f", "arguments": "}"}}]),
-                Delta("late"),
-                Finish("tool_calls"),
-            ],
-            [("function_call", "{}"), ("function_call", "{}"), ("message", "late")],
-            "completed",
-        ),
-    ],
-)
-async def test_odd_ends_keep_every_word_and_every_index(
-    tmp_path: Path, events: list[Event], items: list[tuple[str, str]], status: str
-) -> None:
-    engine = SpeakingBackend(events=events)
-    async with staged(tmp_path, backends={"first": engine, "second": engine}) as stage:
-        streamed = events_in((await post(stage, {"input": "sky", "stream": True})).text)
-        told = (await post(stage, {"input": "sky"})).json()
-    for response in (streamed[-1]["response"], told):
-        shown = [
-            (i["type"], i["arguments"] if i["type"] == "function_call" else i["content"][0]["text"])
-            for i in response["output"]
-        ]
-        assert shown == items
-        if status == "completed":
-            assert (response["status"], response["incomplete_details"]) == ("completed", None)
-        else:
-            assert response["incomplete_details"] == {"reason": status}
-            assert (response["status"], response["output"][-1]["status"]) == ("incomplete", "incomplete")
-    assert streamed[-1]["type"] == f"response.{told['status']}"
-    added = [event["output_index"] for event in streamed if event["type"] == "response.output_item.added"]
-    assert added == list(range(len(items)))  # openai-python takes the order of arrival for the index
-    rebuilt = [""] * len(items)
-    for event in streamed:
-        if event["type"].endswith(".delta"):
-            rebuilt[event["output_index"]] += event["delta"]
-    assert rebuilt == [text for _, text in items]
-    assert all(item["call_id"] for item in told["output"] if item["type"] == "function_call")
-
-
 async def test_a_bare_directive_is_confirmed_and_holds_when_the_output_comes_back(stage: Stage) -> None:
     client = client_of(stage)
     turns: list[Any] = [{"role": "user", "content": [{"type": "input_text", "text": "режим: академический"}]}]
@@ -373,139 +236,3 @@ async def test_what_is_asked_is_repeated_and_reaches_the_engine_in_its_words(sta
         "tool_choice": {"type": "function", "function": {"name": "weather"}},
         "response_format": {"type": "json_object"},
     }
-
-
-@pytest.mark.parametrize(
-    ("extra", "code", "says"),
-    [
-        ({"previous_response_id": "resp_1"}, "unsupported_parameter", "send the whole conversation in input"),
-        ({"conversation": {"id": "conv_1"}}, "unsupported_parameter", "send the whole conversation in input"),
-        ({"background": True}, "unsupported_parameter", "use stream"),
-        ({"prompt": {"id": "pmpt_1"}}, "unsupported_parameter", "into instructions and input"),
-    ],
-)
-async def test_what_needs_a_store_says_what_to_do_instead(
-    stage: Stage, extra: dict[str, Any], code: str, says: str
-) -> None:
-    with pytest.raises(openai.BadRequestError) as caught:
-        await client_of(stage).responses.create(model="auto", input="sky", extra_body=extra)
-    assert (caught.value.code, caught.value.param) == (code, next(iter(extra)))
-    assert says in caught.value.message
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/resp_1"),
-        ("DELETE", "/resp_1"),
-        ("POST", "/resp_1/cancel"),
-        ("GET", "/resp_1/input_items"),
-        ("POST", "/compact"),
-    ],
-)
-async def test_nothing_is_kept_and_a_clear_404_says_so(stage: Stage, method: str, path: str) -> None:
-    async with httpx.AsyncClient(base_url=stage.url, timeout=20) as client:
-        answer = await client.request(method, PATH + path)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "response_not_found")
-    assert "nothing is stored here" in answer.json()["error"]["message"]
-    with pytest.raises(openai.NotFoundError):
-        await client_of(stage).responses.retrieve("resp_1")
-
-
-@pytest.mark.parametrize(
-    ("payload", "status", "code", "param"),
-    [
-        ({"input": "режим: алхимия"}, 400, "unknown_mode", "input"),
-        ({"input": "режим: академический+агоге\nпривет"}, 400, "contradiction", "input"),
-        ({"input": "hello", "model": "gpt-nope"}, 404, "model_not_found", "model"),
-        ({"input": "hello", "model": "academic+core"}, 400, "contradiction", "model"),
-    ],
-)
-async def test_what_cannot_be_asked_blames_the_right_field(
-    stage: Stage, payload: dict[str, Any], status: int, code: str, param: str
-) -> None:
-    for stream in (False, True):
-        answer = await post(stage, {**payload, "stream": stream})
-        error = answer.json()["error"]
-        assert (answer.status_code, error["code"], error["param"]) == (status, code, param)
-        assert answer.headers["x-should-retry"] == "false"
-    assert stage.backends["first"].prompts == []
-
-
-async def test_isolated_speech_never_goes_to_a_stand_in(tmp_path: Path) -> None:
-    broken = SpeakingBackend(fails=BackendUnreachable("no route"))
-    stand_in = SpeakingBackend(holds=Inventory(stand_in=True))
-    async with staged(tmp_path, backends={"first": broken, "second": stand_in}) as stage:
-        assert (await post(stage, {"input": "hello", "model": "academic"})).status_code == 502
-        assert stand_in.prompts == []
-        for stream in (False, True):
-            ordinary = await post(stage, {"input": "sky", "stream": stream})
-            assert (ordinary.headers["x-agoge-stand-in"], ordinary.headers["x-agoge-adapters"]) == ("true", "")
-            told = events_in(ordinary.text)[-1]["response"] if stream else ordinary.json()
-            assert (told["agoge"]["stand_in"], told["agoge"]["adapters"], told["agoge"]["blend"]) == (True, {}, "")
-
-
-async def test_a_blend_that_no_engine_holds_is_refused(tmp_path: Path) -> None:
-    engine = SpeakingBackend(holds=Inventory(names=frozenset({"core", "academic"})))
-    async with staged(tmp_path, backends={"first": engine, "second": engine}) as stage:
-        answer = await post(stage, {"input": "sky"})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "blend_unavailable")
-        assert engine.prompts == []
-
-
-async def test_a_failure_in_the_middle_is_told_twice_and_openai_raises(tmp_path: Path) -> None:
-    engine = SpeakingBackend(fails=BackendBroken("the GPU fell off"), fails_after=2)
-    async with staged(tmp_path, backends={"first": engine, "second": SpeakingBackend()}) as stage:
-        streamed = events_in((await post(stage, {"input": "sky", "stream": True})).text)
-        failed, error = streamed[-2:]
-        assert failed["type"] == "response.failed"
-        assert (failed["response"]["status"], failed["response"]["output"][0]["status"]) == (
-            "failed",
-            "incomplete",
-        )
-        assert failed["response"]["error"] == {"code": "backend_failed", "message": "the GPU fell off"}
-        assert (error["type"], error["code"], error["message"]) == ("error", "backend_failed", "the GPU fell off")
-        for event in (failed | {"response": failed["response"] | {"error": None}}, error):
-            TypeAdapter(ResponseStreamEvent).validate_python(event)  # OpenAI's list of codes is not ours
-        assert [event["sequence_number"] for event in streamed] == list(range(len(streamed)))
-        seen = []
-
-        async def watch() -> None:
-            async for event in await client_of(stage).responses.create(model="auto", input="sky", stream=True):
-                seen.append(event.type)
-
-        with pytest.raises(openai.APIError, match="GPU fell off"):
-            await watch()
-        assert seen[-1] == "response.failed"
-        assert (await post(stage, {"input": "sky"})).status_code == 502
-        assert stage.backends["second"].prompts == []  # half an answer from somebody else is no answer
-        assert len(stage.facts.of(RequestRefused)) == 3
-
-
-async def test_an_engine_that_blames_the_messages_blames_the_input(tmp_path: Path) -> None:
-    engine = SpeakingBackend(fails=BackendRefused("too long", code="context_length_exceeded", param="messages"))
-    async with staged(tmp_path, backends={"first": engine, "second": engine}) as stage:
-        error = (await post(stage, {"input": "sky"})).json()["error"]
-        assert (error["code"], error["param"]) == ("context_length_exceeded", "input")
-
-
-@pytest.mark.parametrize("streamed", [True, False])
-@pytest.mark.parametrize("hangs_after", [0, 2])
-async def test_a_client_that_leaves_frees_the_engine(tmp_path: Path, streamed: bool, hangs_after: int) -> None:
-    engine = SpeakingBackend(hangs_after=hangs_after)
-    async with staged(tmp_path, backends={"first": engine, "second": engine}) as stage:
-        client = httpx.AsyncClient(base_url=stage.url, timeout=60)
-        asking = asyncio.create_task(client.post(PATH, json={"input": "sky", "stream": streamed}))
-        await until(lambda: engine.open_streams == 1)
-        asking.cancel()
-        await client.aclose()
-        await until(lambda: engine.open_streams == 0)
-        await until(lambda: len(stage.facts.of(Abandoned)) == 1)
-        assert stage.facts.of(BackendAnswered) == []
-
-
-async def test_no_text_gets_into_the_facts(stage: Stage) -> None:
-    await post(stage, {"input": "sky marker", "instructions": "marker", "metadata": {"a": "marker"}})
-    await post(stage, {"input": [{"role": "user", "content": "marker"}, {"type": "marker"}]})
-    assert len(stage.facts.seen) >= 3
-    assert "marker" not in repr(stage.facts.seen)
