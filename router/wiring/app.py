@@ -14,10 +14,13 @@ import classifiers
 from router import __version__
 from router.caches import open_cache
 from router.channels import errors
+from router.channels.completions import completion_routes
 from router.channels.decisions import decision_routes
 from router.channels.health import health_routes
+from router.channels.models import model_routes
 from router.channels.openai import chat_routes
 from router.channels.request_id import RequestIds
+from router.channels.responses import response_routes
 from router.channels.wire import ClientGone, Identify
 from router.core.facts import Fact, PolicyReloaded
 from router.core.policy import Policies
@@ -117,6 +120,9 @@ def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify
     app.add_middleware(RequestIds)
     errors.install(app, router)
     app.include_router(chat_routes(router, identify))
+    app.include_router(response_routes(router, identify))
+    app.include_router(completion_routes(router, identify))
+    app.include_router(model_routes(router, identify))
     app.include_router(decision_routes(router, identify))
     app.include_router(health_routes(router, lambda: watch.trouble, metrics.exposition, CONTENT_TYPE))
 

@@ -14,12 +14,15 @@ from tests.stage import Stage, staged
 KEYS = "keys:\n  sk-right: { tenant: default }\n"
 ROUTES = [
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/responses"),
+    ("POST", "/v1/completions"),
     ("POST", "/v1/decisions"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/auto"),
 ]
-BY_ID = ("GET", "/v1/decisions/dec_0")
+BY_ID = [("GET", "/v1/decisions/dec_0"), ("GET", "/v1/responses/resp_0")]
 BODY = {"messages": [{"role": "user", "content": "sky"}]}
+TAKEN = {"/v1/responses": {"input": "sky"}, "/v1/completions": {"prompt": "sky"}}
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         yield made
 
 
-@pytest.mark.parametrize(("method", "path"), [*ROUTES, BY_ID])
+@pytest.mark.parametrize(("method", "path"), [*ROUTES, *BY_ID])
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer sk-wrong", "Basic sk-right", "sk-right", "Bearer sk-right x"]
 )
@@ -58,7 +61,7 @@ async def test_a_known_key_opens_every_route(stage: Stage, scheme: str) -> None:
     headers = {"authorization": f"{scheme} sk-right"}
     async with httpx.AsyncClient(base_url=stage.url, timeout=20, headers=headers) as client:
         for method, path in ROUTES:
-            assert (await client.request(method, path, json=BODY)).status_code == 200, path
+            assert (await client.request(method, path, json=TAKEN.get(path, BODY))).status_code == 200, path
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
