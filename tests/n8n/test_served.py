@@ -107,6 +107,9 @@ def test_the_picker_lists_what_may_be_asked_for(
     assert listed.status_code == 200, listed.text
     models = httpx.get(f"{router.url}/v1/models").json()["data"]
     assert [each["value"] for each in listed.json()["data"]] == [model["id"] for model in models]
+    said = {each["value"]: each["description"] for each in listed.json()["data"]}
+    assert said["physics"] == "core x 1, physics x 0.8"
+    assert said["academic"] == "academic x 1, alone"
 
 
 @pytest.mark.parametrize(("url", "verdict"), [("", "OK"), ("http://127.0.0.1:9/v1", "Error")])

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import test from 'node:test';
 
-const { answer, askBody, decideBody, decision, messages, refusal } = createRequire(import.meta.url)(
-	'../dist/nodes/Agoge/wire.js',
-);
+const { answer, askBody, decideBody, decision, messages, refusal, speakers } = createRequire(
+	import.meta.url,
+)('../dist/nodes/Agoge/wire.js');
 
 const told = {
 	decision_id: 'dec_1',
@@ -78,6 +78,15 @@ test('a decision keeps its id and label, and everything where everything is aske
 	assert.equal(decision(told, true).decision_id, 'dec_1');
 	assert.equal('scores' in decision(told, true), false);
 	assert.equal(decision(told, false), told);
+});
+
+test('a list of experts says who speaks', () => {
+	const physics = { adapters: { core: 1, physics: 0.8 }, alone: false };
+	assert.equal(speakers({ id: 'physics', agoge: physics }), 'core x 1, physics x 0.8');
+	const academic = { adapters: { academic: 1 }, alone: true };
+	assert.equal(speakers({ id: 'academic', agoge: academic }), 'academic x 1, alone');
+	assert.equal(speakers({ id: 'auto', agoge: null }), 'Agoge chooses for every prompt');
+	assert.equal(speakers({ id: 'of another server' }), undefined);
 });
 
 test("Agoge's own words are found in an error, wherever n8n keeps the body", () => {

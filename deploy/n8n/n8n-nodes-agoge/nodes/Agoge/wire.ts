@@ -10,6 +10,12 @@ export type Options = {
 	temperature?: number;
 };
 
+/** An entry of GET /v1/models; `agoge` is null where the prompt decides. */
+export type Model = {
+	id: string;
+	agoge?: { adapters: Record<string, number>; alone: boolean } | null;
+};
+
 export type Fields = Record<string, unknown>;
 
 export const HISTORY_INVALID =
@@ -48,6 +54,14 @@ export function answer(reply: Fields, simplify: boolean): Fields {
 
 export function decision(reply: Fields, simplify: boolean): Fields {
 	return simplify ? essence(reply) : reply;
+}
+
+/** Who speaks when this model is asked for, in words for a list. */
+export function speakers({ agoge }: Model): string | undefined {
+	if (agoge === undefined) return undefined;
+	if (agoge === null) return 'Agoge chooses for every prompt';
+	const names = Object.entries(agoge.adapters).map(([name, weight]) => `${name} x ${weight}`);
+	return names.join(', ') + (agoge.alone ? ', alone' : '');
 }
 
 /** What Agoge says is wrong, where it said so in its error object. */
