@@ -58,7 +58,7 @@ class Claims(Protocol):
     """Who comes first, among all replicas. Raises CacheUnavailable instead of waiting."""
 
     async def claim(self, key: bytes, seconds: float) -> bool:
-        """Take `key` for `seconds`: True for the first who asks, False for all others until then. One round trip."""
+        """Take `key` for `seconds`: True for the first who asks, else False. One round trip."""
         ...
 
     async def aclose(self) -> None:

@@ -173,9 +173,7 @@ class Router:
         )
         return decision, followed.scores.nearest
 
-    async def answer(
-        self, ask: Ask, decided: Callable[[Routed], object] | None = None
-    ) -> tuple[Routed, Reply]:
+    async def answer(self, ask: Ask, decided: Callable[[Routed], object] | None = None) -> tuple[Routed, Reply]:
         """Decide, plan, and return a reply that has begun. Raises Refused while nothing was promised yet.
 
         `decided` hears who will speak before the engine is asked: a channel may tell that to whoever waits.

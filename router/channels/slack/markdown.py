@@ -25,7 +25,7 @@ class _Border:
 
 
 def calm(text: str) -> str:
-    """Return `text` with no mention in it: a model that was talked into `<!channel>` must not ring for everybody."""
+    """Return `text` with no mention in it: a model that was talked into `<!channel>` must not call everybody."""
     return _CALL.sub("<\u200b", text)
 
 

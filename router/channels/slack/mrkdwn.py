@@ -1,7 +1,7 @@
-"""Standard Markdown -> Slack's mrkdwn, for the places that take nothing else (sections, ephemeral replies, modals).
+"""Standard Markdown -> Slack's mrkdwn, for the places that take nothing else (sections, ephemerals, modals).
 
-Source: docs.slack.dev, "Formatting message text". Everything that Slack would read as a control sequence is escaped:
-the only `<...>` in the result are links to http, https and mailto addresses. Knows no Slack call.
+Source: docs.slack.dev, "Formatting message text". What Slack would read as a control sequence is escaped: the
+only `<...>` in the result are links to http, https and mailto addresses. Knows no Slack call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ _OPEN, _CLOSE, _BOLD = "\ue000", "\ue001", "\ue002"  # private letters: what is 
 _PRIVATE = re.compile(f"[{_OPEN}{_CLOSE}{_BOLD}]")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CODE = re.compile(r"(?<!`)(`{1,3})(?!`)([^\n]{1,2000}?)(?<!`)\1(?!`)")
-_LINK = re.compile(r"!?\[([^\[\]\n]{0,500})\]\(\s*<?([^\s()<>]{1,1500}(?:\([^\s()<>]{0,200}\))?)>?[^()\n]{0,200}\)")
+_LINK = re.compile(
+    r"!?\[([^\[\]\n]{0,500})\]\(\s*<?([^\s()<>]{1,1500}(?:\([^\s()<>]{0,200}\))?)>?[^()\n]{0,200}\)"
+)
 _BARE = re.compile(r"<((?:https?://|mailto:)[^\s<>|]{1,1500})>")
 _ESCAPED = re.compile(r"\\([\\`*_{}\[\]()#+\-.!~>|])")
 _ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s<>|]+\Z")

@@ -71,9 +71,10 @@ ENGLISH = Phrases(
     who_answers="Who should answer?",
     only_text="I read text only, and there is none in this message.",
     nothing_said="The expert returned an empty answer.",
-    no_history="I cannot read this thread ({what}), so I do not know which mode it is in. I say nothing rather than "
-    "let the wrong expert speak.",
-    too_long="This thread is too long for me to read whole, and I do not answer from half of it. Please start a new one.",
+    no_history="I cannot read this thread ({what}), so I do not know which mode it is in. I say nothing "
+    "rather than let the wrong expert speak.",
+    too_long="This thread is too long for me to read whole, and half of it"
+    " is not enough for an answer. Please start a new one.",
     internal="Something went wrong here; the log has the details. Nobody else answered in the expert's place.",
     broke_off="The answer broke off: {what} What stands above is incomplete.",
     modes="*Who may be asked*",
@@ -91,7 +92,7 @@ ENGLISH = Phrases(
     gates="*Adapters*",
     nearest="*Nearest examples*",
     failures={
-        "blend_unavailable": "No engine can serve {who} right now, and nothing is put in its place. Try again later.",
+        "blend_unavailable": "No engine can serve {who} now, and nothing is put in its place. Try again later.",
         "rate_limit_exceeded": "The engine is full right now. Try again in a minute.",
         "backend_timeout": "The engine did not answer in time. Nobody else answers in its place.",
         "backend_unreachable": "The engine cannot be reached. Nobody else answers in its place.",
@@ -121,8 +122,8 @@ RUSSIAN = Phrases(
     who_answers="Кто будет отвечать?",
     only_text="Я читаю только текст, а в этом сообщении его нет.",
     nothing_said="Эксперт вернул пустой ответ.",
-    no_history="Я не могу прочитать этот тред ({what}) и не знаю, какой в нём режим. Лучше промолчу, чем дам слово "
-    "не тому эксперту.",
+    no_history="Я не могу прочитать этот тред ({what}) и не знаю, какой в нём режим. Лучше промолчу, "
+    "чем дам слово не тому эксперту.",
     too_long="Этот тред слишком длинный, чтобы прочитать его целиком, а по половине я не отвечаю. Начните новый.",
     internal="Здесь что-то сломалось; подробности в журнале. Никто другой вместо эксперта не ответил.",
     broke_off="Ответ оборвался: {what} То, что выше, не закончено.",
