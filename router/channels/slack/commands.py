@@ -58,9 +58,9 @@ class Commands:
         verb = text.strip().lower()
         channel, user = str(command.get("channel_id") or ""), str(command.get("user_id") or "")
         if verb in _HELP:
-            await self._respond(command, [words.help])
+            await self._respond(command, words, [words.help])
         elif verb in _MODES:
-            await self._respond(command, [listing(self._router.state.modes[self._caller()], words)])
+            await self._respond(command, words, [listing(self._router.state.modes[self._caller()], words)])
         elif verb in _WHY:
             await self._why(command, (channel, user), me, words)
         else:
@@ -69,11 +69,11 @@ class Commands:
 
     async def _why(self, command: Mapping[str, Any], key: tuple[str, str], me: Me, words: Phrases) -> None:
         if key not in self._last:
-            await self._respond(command, [words.nothing_yet])
+            await self._respond(command, words, [words.nothing_yet])
             return
         decision_id, spoken_to = self._last[key]
         words = RUSSIAN if words is RUSSIAN else spoken_to
-        await self._respond(command, await self._buttons.explained(Asked(decision_id), None, me, words))
+        await self._respond(command, words, await self._buttons.explained(Asked(decision_id), None, me, words))
 
     async def _question(self, command: Mapping[str, Any], asked: Question, me: Me, words: Phrases) -> None:
         said: list[str] = []
@@ -92,18 +92,22 @@ class Commands:
                 await reply.events.aclose()
         except Refused as error:
             self._router.record(RequestRefused(error.code, error.status))
-            await self._respond(command, [f"⚠️ {escape(told(error, words, who))}"])
+            await self._respond(command, words, [f"⚠️ {escape(told(error, words, who))}"])
             return
         texts = sections(calm("".join(said))) or [f"⚠️ {words.nothing_said}"]
         if routed.reading.confirms is not None:
-            await self._respond(command, texts)
+            await self._respond(command, words, texts)
             return
         self.remember(asked, routed.id, words)
         line = summary(routed.decision, words, stand_in=reply.stand_in, cut_off=finish == "length")
-        await self._respond(command, texts, footer(line, Asked(routed.id), words, None))
+        await self._respond(command, words, texts, footer(line, Asked(routed.id), words, None))
 
     async def _respond(
-        self, command: Mapping[str, Any], texts: list[str], under: list[dict[str, Any]] | None = None
+        self,
+        command: Mapping[str, Any],
+        words: Phrases,
+        texts: list[str],
+        under: list[dict[str, Any]] | None = None,
     ) -> None:
         """Answer so that only the author of the command sees it, in as many messages as it takes, up to five."""
         messages: list[list[str]] = [[]]
@@ -113,7 +117,8 @@ class Commands:
             messages[-1].append(text)
         for index, message in enumerate(messages[:RESPONSES]):
             last = index == min(len(messages), RESPONSES) - 1
-            blocks = [*as_sections(message), *(under or () if last else ())]
+            lost = [words.does_not_fit] if last and len(messages) > RESPONSES else []
+            blocks = [*as_sections([*message, *lost]), *(under or () if last else ())]
             await self._slack.respond(
                 str(command.get("response_url") or ""),
                 response_type="ephemeral",

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-LONGEST_MARK = 12  # of a fence's own characters and of the language behind them that are repeated
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`\n]*)")
+LONGEST_MARK = 40  # of a fence that is closed and opened again; no person writes a longer one
+_LONGEST_LANGUAGE = 20
+_FENCE = re.compile(r" {0,3}(`{3,40}|~{3,40})(?![`~])([^`\n]*)")
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+")
 _CALL = re.compile(r"<(?=[@#!])")  # how Slack begins a mention of a person, a channel, everybody
 _HARD, _WORD, _INSIDE, _SENTENCE_END, _LINE, _PARAGRAPH = range(6)
@@ -30,7 +31,7 @@ def calm(text: str) -> str:
 
 
 def split(text: str, limit: int) -> list[str]:
-    """Return `text` in parts of at most `limit` characters (100 or more); an empty text has no parts."""
+    """Return `text` in parts of at most `limit` characters (200 or more); an empty text has no parts."""
     parts = []
     while text:
         head, text = cut(text, limit)
@@ -71,7 +72,7 @@ def _borders(text: str, low: int, most: int) -> list[_Border]:
         opens = _FENCE.match(line)
         inside = fence
         if opens and not fence:
-            fence = opens.group(1)[:LONGEST_MARK] + _language(opens.group(2))
+            fence = opens.group(1) + _language(opens.group(2))
         elif opens and _closes(opens, fence):
             fence = ""
         if end > low and not opens:
@@ -95,7 +96,7 @@ def _within(text: str, start: int, end: int, low: int, fence: str) -> list[_Bord
 
 def _language(info: str) -> str:
     word = info.strip().split(" ")[0]
-    return word if len(word) <= LONGEST_MARK else ""
+    return word if len(word) <= _LONGEST_LANGUAGE else ""
 
 
 def _closes(line: re.Match[str], fence: str) -> bool:

@@ -22,6 +22,7 @@ class Phrases:
     unknown_subject: str
     inherited: str
     cut_off: str
+    does_not_fit: str
     why: str
     close: str
     good: str
@@ -59,6 +60,7 @@ ENGLISH = Phrases(
     unknown_subject="unlike anything it was taught",
     inherited="subject of an earlier message",
     cut_off="cut off at the length limit",
+    does_not_fit="⚠️ The rest does not fit here. Ask me in a thread for the whole answer.",
     why="Why?",
     close="Close",
     good="Right expert",
@@ -110,6 +112,7 @@ RUSSIAN = Phrases(
     unknown_subject="не похоже ни на что изученное",
     inherited="тема одного из прежних сообщений",
     cut_off="обрезано по пределу длины",
+    does_not_fit="⚠️ Остальное сюда не помещается. Спросите меня в треде, там ответ будет целиком.",
     why="Почему?",
     close="Закрыть",
     good="Эксперт верный",
@@ -164,5 +167,4 @@ def told(error: Refused, words: Phrases, who: str = "") -> str:
         return known.format(who=who or "this")
     if error.status >= 500:
         return words.failures["backend_failed"]
-    message = error.message if len(error.message) <= LONGEST else error.message[:LONGEST] + "…"
-    return message[:1].upper() + message[1:]
+    return error.message if len(error.message) <= LONGEST else error.message[:LONGEST] + "…"

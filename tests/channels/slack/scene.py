@@ -1,4 +1,4 @@
-"""Slack's servers on one side, the real router and the real Bolt on the other, and everything they say to each other."""
+"""Slack's servers on one side, the real router and the real Bolt on the other, and all they say."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Scene:
         *,
         kind: str = "application/json",
         at: float | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, Any] | None = None,
     ) -> httpx.Response:
         """Send a signed request, signed `at` seconds since 1970."""
         moment = str(int(time.time() if at is None else at))
