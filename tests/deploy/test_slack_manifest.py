@@ -59,7 +59,7 @@ EVENTS = set(called(("event",)))
 
 
 def test_every_method_and_event_is_found_in_the_code() -> None:
-    assert METHODS == {name for name in SCOPES if "." in name}
+    assert {name for name in SCOPES if "." in name} == METHODS
     assert {*EVENTS, "command"} == {name for name in SCOPES if "." not in name}
 
 

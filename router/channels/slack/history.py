@@ -46,6 +46,8 @@ def conversation(replies: Sequence[Mapping[str, Any]], asked: Question, me: Me) 
 
 
 def _message(reply: Mapping[str, Any], me: Me) -> Message | None:
+    if reply.get("subtype") == "assistant_app_thread":
+        return None  # how Slack itself opens an assistant thread, in our name
     if _is_ours(reply, me):
         text = _own(reply, me)
         return Message("assistant", text) if text and _kind(reply) != NOTICE else None

@@ -69,6 +69,7 @@ def ours(ts: str, text: str, **more: Any) -> dict[str, Any]:
 def test_a_thread_as_a_conversation() -> None:
     section = {"type": "section", "text": {"type": "mrkdwn", "text": "whole &amp; long"}}
     replies = [
+        ours("1.000000", "New Assistant Thread", subtype="assistant_app_thread"),
         ours("1.9", "late, and older than the question"),
         {"user": "U1", "ts": "1.000001", "text": "<@UBOT> first"},
         ours("1.000002", "an answer"),
