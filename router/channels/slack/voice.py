@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from router.channels.slack.calls import Slack, SlackFailed
+from router.channels.slack.history import BROKEN, metadata
 from router.channels.slack.incoming import Question
 from router.channels.slack.markdown import calm, cut
 from router.channels.slack.mrkdwn import mrkdwn, sections
@@ -22,6 +24,7 @@ STREAMED = 12_000  # characters of Markdown in one streamed message
 HELD = 2_000  # of them that wait for a good place to cut
 POSTED = 9_000  # in one message of sections: Slack refuses about 13,000 with everything around them
 NOTIFIED = 3_900  # bytes of `text`, which chat.update refuses over 4,000
+LAST_WORD = 2.0  # seconds to close a stream that is given up
 PACE = 1.0  # seconds between two showings: about what chat.appendStream and chat.update allow
 
 Blocks = Sequence[Mapping[str, Any]]
@@ -62,6 +65,9 @@ class Voice:
         assert self._task is not None  # noqa: S101 - entered
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        if isinstance(error, asyncio.CancelledError) and self._message is not None and self._message.streams:
+            with suppress(SlackFailed, TimeoutError):  # the service stops: nothing may seem to go on being written
+                await asyncio.wait_for(self._finish((), metadata(BROKEN)), LAST_WORD)
 
     def say(self, text: str) -> None:
         """Take a piece. Raises SlackFailed once the thread cannot be written to any more."""
@@ -73,7 +79,7 @@ class Voice:
         self.spoke = self.spoke or bool(text.strip())
         self._more.set()
 
-    async def end(self, metadata: Mapping[str, Any], *footers: Blocks) -> None:
+    async def end(self, about: Mapping[str, Any], *footers: Blocks) -> None:
         """Show the rest, then the first of `footers` that Slack accepts. Raises SlackFailed.
 
         Nothing may have been said: then there is no message and no footer.
@@ -83,16 +89,19 @@ class Voice:
         self._ended.set()
         self._more.set()
         await self._task
-        await self._show(final=True)
+        if self._message is not None and not self._message.streams and len(self._text) <= POSTED:
+            self._message.text = self._text  # the update that brings the footer brings the rest as well
+        else:
+            await self._show(final=True)
         if self._message is None:
             return None
         for footer in footers[:-1]:
             try:
-                return await self._finish(footer, metadata)
+                return await self._finish(footer, about)
             except SlackFailed as error:
                 if error.code not in ("invalid_blocks", "invalid_blocks_format"):
                     raise
-        return await self._finish(footers[-1] if footers else (), metadata)
+        return await self._finish(footers[-1] if footers else (), about)
 
     async def _show_as_it_comes(self) -> None:
         while not self._ended.is_set():
@@ -175,17 +184,17 @@ class Voice:
         except SlackFailed:
             return  # it had ended by itself
 
-    async def _update(self, message: _Written, text: str, footer: Blocks = (), metadata: object = None) -> None:
-        await self._call("chat.update", ts=message.ts, metadata=metadata, **_posted(text, footer))
+    async def _update(self, message: _Written, text: str, footer: Blocks = (), about: object = None) -> None:
+        await self._call("chat.update", ts=message.ts, metadata=about, **_posted(text, footer))
         message.text = text
 
-    async def _finish(self, footer: Blocks, metadata: Mapping[str, Any] | None) -> None:
+    async def _finish(self, footer: Blocks, about: Mapping[str, Any] | None) -> None:
         message = self._message
         assert message is not None  # noqa: S101 - called behind a `_write`
         if message.streams:
             try:
                 blocks = list(footer) or None
-                await self._call("chat.stopStream", ts=message.ts, blocks=blocks, metadata=metadata)
+                await self._call("chat.stopStream", ts=message.ts, blocks=blocks, metadata=about)
                 message.streams = False
                 return
             except SlackFailed as error:
@@ -195,8 +204,8 @@ class Voice:
                 self._text, message.text = message.text, ""  # write it again, by update, cut for that
                 await self._show(final=True)
                 message = self._message
-        if (footer or metadata) and message is not None:
-            await self._update(message, message.text, footer, metadata)
+        if (footer or about) and message is not None:
+            await self._update(message, message.text, footer, about)
 
     async def _call(self, method: str, **arguments: Any) -> Mapping[str, Any]:
         return await self._slack.call(method, channel=self._asked.channel, **arguments)

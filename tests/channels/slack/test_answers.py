@@ -308,3 +308,17 @@ async def test_a_thread_that_nobody_can_write_to_frees_the_engine(tmp_path: Path
         await play.idle()
         assert play.backend.open_streams == 0
         assert play.slack.own() == []
+
+
+async def test_an_answer_that_outlives_the_service_is_closed_and_frees_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.channels.slack.app.GRACE", 0.1)
+    hanging = SpeakingBackend(hangs_after=2)
+    async with scene(tmp_path, backends={"first": hanging, "second": SpeakingBackend()}) as play:
+        await play.deliver(play.slack.says("Why is the sky blue?"))
+        await until(lambda: bool(play.slack.streaming))
+        await play.channel.aclose()
+        assert play.slack.streaming == set()
+        assert play.slack.own()[0]["metadata"]["event_type"] == "agoge_broken"
+        assert hanging.open_streams == 0
