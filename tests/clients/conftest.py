@@ -28,7 +28,7 @@ def base(agoge: Agoge) -> str:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[EngineThread]:
-    """A vLLM, as far as the wire shows it, that records what it is asked; test_litellm_plugin.py says what it holds."""
+    """A vLLM as far as the wire shows it, that records what it is asked; each test says what it holds."""
     with EngineThread() as live:
         yield live
 

@@ -6,8 +6,11 @@ was asked, and its base model says that it is the base.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import openai
@@ -16,7 +19,7 @@ import yaml
 
 from router.core.reachable import reachable
 from router.policy_file import load_policies
-from tests.backends.fake_engine import BASE_SPEAKS
+from tests.clients.asked import ACADEMIC, BY_PROMPT, DIRECTIVE, ISOLATED, PHYSICS, SKY
 from tests.clients.engine_thread import EngineThread
 from tests.clients.proxy import Proxy, proxying
 from tests.live import ROOT, Agoge
@@ -27,13 +30,6 @@ IDS = {
     str(blend): blend.id
     for blend in reachable(load_policies(ROOT / "policies" / "default.yaml").profile("default", None))
 }
-PHYSICS, ACADEMIC = "core=1.0,physics=0.8", "academic=1.0"
-ASKED = [
-    ("Why is the sky blue?", PHYSICS),
-    ("Как подготовиться к марафону?", "core=1.0,sport=0.8"),
-    ("включить режим: физика+агоге\nПочему лёд плавает?", PHYSICS),
-    ("режим: академический\nExplain the impact of social media on attention.", ACADEMIC),
-]
 
 
 @pytest.fixture
@@ -52,7 +48,7 @@ def test_the_example_names_every_blend_of_the_shipped_policy() -> None:
     assert named == {blend: f"hosted_vllm/{blend}" for blend in IDS.values()}
 
 
-@pytest.mark.parametrize(("text", "adapters"), ASKED)
+@pytest.mark.parametrize(("text", "adapters"), BY_PROMPT)
 def test_auto_is_answered_by_the_decided_blend(
     proxy: Proxy, held: EngineThread, agoge: Agoge, text: str, adapters: str
 ) -> None:
@@ -68,7 +64,7 @@ def test_auto_is_answered_by_the_decided_blend(
 
 
 def test_a_directive_is_not_sent_to_the_engine(proxy: Proxy, held: EngineThread) -> None:
-    proxy.chat("auto", {"role": "system", "content": "Be brief."}, ASKED[2][0])
+    proxy.chat("auto", {"role": "system", "content": "Be brief."}, DIRECTIVE)
     assert held.fake.seen[0].body["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Почему лёд плавает?"},
@@ -94,7 +90,7 @@ def test_a_bare_directive_is_confirmed_and_no_engine_is_asked(
 def test_openai_python_streams_through_the_proxy(proxy: Proxy, held: EngineThread) -> None:
     raw = proxy.client().chat.completions.with_raw_response.create(
         model="auto",
-        messages=[{"role": "user", "content": "Why is the sky blue?"}],
+        messages=[{"role": "user", "content": SKY}],
         stream=True,
         stream_options={"include_usage": True},
     )
@@ -112,7 +108,7 @@ def test_the_models_are_listed(proxy: Proxy) -> None:
 
 
 def test_agoges_refusals_come_through(proxy: Proxy, held: EngineThread) -> None:
-    with pytest.raises(openai.BadRequestError, match="nobody is called|no adapter|dance") as caught:
+    with pytest.raises(openai.BadRequestError, match="dance") as caught:
         proxy.client().chat.completions.create(
             model="auto", messages=[{"role": "user", "content": "/mode dance tonight"}]
         )
@@ -132,21 +128,6 @@ def test_only_chat_completions_take_auto(proxy: Proxy, held: EngineThread) -> No
 @pytest.mark.parametrize(
     "more",
     [
-        {"fallbacks": ["core-b370877f4c30"], "disable_fallbacks": False},
-        {"context_window_fallbacks": [{ID: ["core-b370877f4c30"]} for ID in IDS.values()]},
-    ],
-)
-def test_nobody_steps_in_for_an_isolated_blend(proxy: Proxy, engine: EngineThread, more: dict[str, object]) -> None:
-    engine.hold(IDS["core=1.0"])  # the academic one is missing
-    reply = proxy.chat("auto", ASKED[3][0], **more)
-    assert reply.status_code == 404, reply.text
-    assert set(engine.fake.models_asked) == {IDS[ACADEMIC]}
-    assert "says" not in reply.text
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
         {"lora": [{"id": 0, "scale": 1.0}]},
         {"lora_path": "core"},
         {"adapter_id": "core"},
@@ -156,7 +137,7 @@ def test_nobody_steps_in_for_an_isolated_blend(proxy: Proxy, engine: EngineThrea
 def test_a_client_cannot_put_other_adapters_to_a_blend(
     proxy: Proxy, held: EngineThread, more: dict[str, object]
 ) -> None:
-    reply = proxy.chat("auto", ASKED[3][0], **more)
+    reply = proxy.chat("auto", ISOLATED, **more)
     assert reply.status_code == 200, reply.text
     sent = held.fake.seen[0].body
     assert sent["model"] == IDS[ACADEMIC]
@@ -170,75 +151,109 @@ def test_a_client_cannot_invent_a_decision(proxy: Proxy, held: EngineThread) -> 
     assert "x-agoge-adapters" not in reply.headers
 
 
-def test_agoge_as_a_deployment_answers_with_its_own_engine_and_its_headers(proxy: Proxy, engine: EngineThread) -> None:
+def test_agoge_as_a_deployment_answers_with_its_own_engine_and_its_headers(
+    proxy: Proxy, engine: EngineThread
+) -> None:
     engine.hold()
     for model, text, adapters in (
-        ("agoge", "Why is the sky blue?", PHYSICS),
-        ("agoge/academic", "Why is the sky blue?", ACADEMIC),
-        ("agoge", ASKED[2][0], PHYSICS),
+        ("agoge", SKY, PHYSICS),
+        ("agoge/academic", SKY, ACADEMIC),
+        ("agoge", DIRECTIVE, PHYSICS),
     ):
         reply = proxy.chat(model, text)
         assert reply.status_code == 200, reply.text
         assert reply.headers["llm_provider-x-agoge-adapters"] == adapters
         assert reply.headers["llm_provider-x-agoge-decision-id"].startswith("dec_")
         assert reply.json()["choices"][0]["message"]["content"]
-    streamed = proxy.chat("agoge", "Why is the sky blue?", stream=True)
+    streamed = proxy.chat("agoge", SKY, stream=True)
     assert streamed.headers["llm_provider-x-agoge-adapters"] == PHYSICS
     assert streamed.text.rstrip().endswith("data: [DONE]")
     assert engine.fake.seen == []
 
 
-def spoilt(folder: Path, change: str) -> Path:
-    """Write deploy/litellm into `folder` with one thing made wrong."""
+def test_nobody_steps_in_for_an_isolated_blend(proxy: Proxy, engine: EngineThread) -> None:
+    core = IDS["core=1.0"]
+    engine.hold(core)  # the academic one is missing
+    wish = {"fallbacks": [core], "disable_fallbacks": False}
+    reply = proxy.chat("auto", ISOLATED, **wish)
+    assert reply.status_code == 404, reply.text
+    assert set(engine.fake.models_asked) == {IDS[ACADEMIC]}
+    cooling = proxy.chat("auto", ISOLATED, **wish)  # LiteLLM has set the deployment aside by now
+    assert cooling.status_code == 429, cooling.text
+    fallen = proxy.chat(IDS[ACADEMIC], "hello", **wish)  # what LiteLLM does where it is not told otherwise
+    assert fallen.json()["choices"][0]["message"]["content"].startswith(core)
+
+
+def test_a_deployment_that_is_not_the_blend_is_refused(tmp_path: Path, base: str, held: EngineThread) -> None:
+    with proxying(spoilt(tmp_path), base, f"{held.url}/v1", tmp_path / "log") as live:
+        for text, adapters in (
+            (SKY, PHYSICS),
+            ("mode: sport\nHow do I train?", "core=1.0,sport=0.8"),
+            ("mode: physics and sport\nHow far does a ball fly?", "core=1.0,physics=0.8,sport=0.8"),
+            (ISOLATED, ACADEMIC),
+        ):
+            reply = live.chat("auto", text)
+            assert reply.status_code == 503, (adapters, reply.text)
+            assert reply.headers["x-agoge-error"] == "blend_unavailable"
+            assert IDS[adapters] in reply.json()["error"]["message"]
+        assert held.fake.seen == []
+        assert live.chat(IDS[ACADEMIC], "hello").status_code == 200  # the wildcard would have taken it
+
+
+def spoilt(folder: Path) -> Path:
+    """Write deploy/litellm into `folder` with every blend but the core's going elsewhere, each in another way."""
     (folder / "agoge_router.py").write_bytes((DEPLOYED / "agoge_router.py").read_bytes())
     wrong = yaml.safe_load((DEPLOYED / "config.yaml").read_text("utf-8"))
-    models = wrong["model_list"]
-    academic = next(entry for entry in models if entry["model_name"] == IDS[ACADEMIC])
-    everything = {"model": "hosted_vllm/*", "api_base": "os.environ/VLLM_API_BASE"}
-    if change == "missing":
-        models.remove(academic)
-        models.append({"model_name": "*", "litellm_params": everything})
-    elif change == "alias":
-        models.remove(academic)
-        wrong["router_settings"] = {"model_group_alias": {IDS[ACADEMIC]: IDS["core=1.0"]}}
-    elif change == "base":
-        academic["litellm_params"]["model"] = "hosted_vllm/base-model"
-    elif change == "twin":
-        models.append({"model_name": IDS[ACADEMIC], "litellm_params": {**everything, "model": "hosted_vllm/base-model"}})
-    elif change == "fallbacks":
-        wrong["router_settings"] = {"fallbacks": [{"auto": [IDS["core=1.0"]]}]}
-    elif change == "default fallbacks":
-        wrong["litellm_settings"]["default_fallbacks"] = [IDS["core=1.0"]]
+    entries = {entry["model_name"]: entry for entry in wrong["model_list"]}
+    bare = {"model": "hosted_vllm/base-model", "api_base": "os.environ/VLLM_API_BASE"}
+    entries[IDS[PHYSICS]]["litellm_params"] = bare
+    alias = entries.pop(IDS["core=1.0,sport=0.8"])["model_name"]
+    wrong["router_settings"] = {"model_group_alias": {alias: IDS["core=1.0"]}}
+    twin = {"model_name": IDS["core=1.0,physics=0.8,sport=0.8"], "litellm_params": bare}
+    del entries[IDS[ACADEMIC]]
+    everything = {"model_name": "*", "litellm_params": {**bare, "model": "hosted_vllm/*"}}
+    wrong["model_list"] = [*entries.values(), twin, everything]
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(wrong), "utf-8")
     return path
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("missing", "is not this blend"),
-        ("alias", "is not this blend"),
-        ("base", "is not this blend"),
-        ("fallbacks", "fallbacks cover auto"),
-        ("default fallbacks", "fallbacks cover auto"),
-    ],
-)
-def test_a_proxy_that_would_let_another_model_answer_is_refused(
-    tmp_path: Path, base: str, held: EngineThread, change: str, message: str
-) -> None:
-    with proxying(spoilt(tmp_path, change), base, f"{held.url}/v1", tmp_path / "log") as live:
-        reply = live.chat("auto", ASKED[3][0])
-        assert reply.status_code >= 500, reply.text
-        assert message in reply.json()["error"]["message"]
-    assert held.fake.seen == []
-    assert BASE_SPEAKS not in reply.text
-
-
 def test_without_agoge_nobody_answers(tmp_path: Path, held: EngineThread) -> None:
     nowhere = "http://127.0.0.1:9/v1"
     with proxying(DEPLOYED / "config.yaml", nowhere, f"{held.url}/v1", tmp_path / "log") as live:
-        reply = live.chat("auto", "Why is the sky blue?")
+        reply = live.chat("auto", SKY)
     assert reply.status_code == 503
     assert reply.headers["x-agoge-error"] == "router_unreachable"
     assert held.fake.seen == []
+
+
+@pytest.mark.parametrize(
+    ("of_router", "of_key"),
+    [
+        ({"fallbacks": [{"auto": ["other"]}]}, {}),
+        ({"fallbacks": [{"*": ["other"]}]}, {}),
+        ({"default_fallbacks": ["other"]}, {}),
+        ({"context_window_fallbacks": [{"auto": ["other"]}]}, {}),
+        ({"content_policy_fallbacks": [{"auto": ["other"]}]}, {}),
+        ({}, {"fallbacks": [{"auto": ["other"]}]}),
+        ({}, {"fallbacks": ["other"]}),
+    ],
+)
+async def test_fallbacks_that_reach_auto_are_refused(
+    monkeypatch: pytest.MonkeyPatch, of_router: dict[str, Any], of_key: dict[str, Any]
+) -> None:
+    import litellm
+    from litellm.proxy import proxy_server
+
+    models = [{"model_name": name, "litellm_params": {"model": f"openai/{name}"}} for name in ("auto", "other")]
+    monkeypatch.setattr(proxy_server, "llm_router", litellm.Router(model_list=models, **of_router))
+    path = DEPLOYED / "agoge_router.py"
+    spec = importlib.util.spec_from_file_location("agoge_router", path)
+    assert spec is not None
+    assert spec.loader is not None
+    plugin = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plugin)
+    with pytest.raises(plugin.ProxyException, match="fallbacks cover auto"):
+        await plugin.agoge_router.async_pre_call_hook(
+            SimpleNamespace(router_settings=of_key), None, {"model": "auto", "messages": []}, "acompletion"
+        )
