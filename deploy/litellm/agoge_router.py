@@ -131,11 +131,13 @@ def _check_deployment(router: Any, blend: str, team: str | None) -> None:
 
     An engine answers for the name that it is sent: any other name there is another blend, or the bare base model.
     """
-    deployments: Sequence[Mapping[str, Any]] = router.get_model_list(model_name=blend, team_id=team) or ()
-    if not deployments:
+    if not any(
+        deployment["model_name"] == blend for deployment in router.model_list
+    ):  # by a wildcard is not named
         message = f"no deployment of the proxy is named {blend}; add it to model_list; no other model may answer"
         raise _refusal(503, "blend_unavailable", message)
-    for deployment in deployments:
+    deployments: Sequence[Mapping[str, Any]] = router.get_model_list(model_name=blend, team_id=team) or ()
+    for deployment in deployments:  # with what aliases and routing groups put beside it
         upstream = str(deployment["litellm_params"]["model"])
         if upstream.rpartition("/")[2] != blend:
             message = (
