@@ -131,9 +131,8 @@ def _check_deployment(router: Any, blend: str, team: str | None) -> None:
 
     An engine answers for the name that it is sent: any other name there is another blend, or the bare base model.
     """
-    if not any(
-        deployment["model_name"] == blend for deployment in router.model_list
-    ):  # by a wildcard is not named
+    named = any(deployment["model_name"] == blend for deployment in router.model_list)
+    if not named:  # though a wildcard or an alias may match
         message = f"no deployment of the proxy is named {blend}; add it to model_list; no other model may answer"
         raise _refusal(503, "blend_unavailable", message)
     deployments: Sequence[Mapping[str, Any]] = router.get_model_list(model_name=blend, team_id=team) or ()

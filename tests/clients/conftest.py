@@ -11,6 +11,16 @@ from tests.clients.engine_thread import EngineThread
 from tests.clients.proxy import Proxy, proxying
 from tests.live import ROOT, Agoge, serving
 
+HERE = Path(__file__).parent
+TEST_SECONDS = 600  # the first test waits for the training of the classifier, the server and the proxy
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give what lies in this folder, and nothing else, the time that the first of them takes on a busy machine."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+
 
 @pytest.fixture(scope="session")
 def agoge(data: Path) -> Iterator[Agoge]:

@@ -141,7 +141,9 @@ def test_a_client_cannot_put_other_adapters_to_a_blend(
     assert reply.status_code == 200, reply.text
     sent = held.fake.seen[0].body
     assert sent["model"] == IDS[ACADEMIC]
-    assert not {"lora", "lora_path", "adapter_id", "extra_body"} & sent.keys()
+    assert not {"lora", "lora_path", "adapter_id"} & sent.keys()
+    proxy.chat(IDS[PHYSICS], "hello", **more)  # what LiteLLM hands on where the plugin does not decide
+    assert {"lora", "lora_path", "adapter_id"} & held.fake.seen[1].body.keys()
 
 
 def test_a_client_cannot_invent_a_decision(proxy: Proxy, held: EngineThread) -> None:
