@@ -1,4 +1,4 @@
-"""Responses, completions and models through openai-python on the embedded defaults; the snippets of their docs.
+"""Responses, completions and models through openai-python on the embedded defaults.
 
 The model has 135 million parameters: these tests assert who speaks and in what form, never facts.
 """
@@ -6,14 +6,11 @@ The model has 135 million parameters: these tests assert who speaks and in what 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-ADDRESS = "http://127.0.0.1:8080"
 PROMPTS = [
     ("Why is the sky blue?", "core=1.0,physics=0.8"),
     ("Как подготовиться к марафону?", "core=1.0,sport=0.8"),
