@@ -1,8 +1,9 @@
 """What spelling and politeness cost: accuracy on prompts as typed, and as the router puts them right.
 
-`python -m bench.spelling [FILE ...]`. The prompts are the turns of the frozen dialogues that need no history. Each
-is changed in one way, and classified twice: raw, and as the router puts it right (`router.core.subject` and
-`router.typos`). `same` is the share of prompts that keep the label of the unchanged prompt, both put right.
+`python -m bench.spelling [FILE ...]`. The prompts are the turns of the frozen dialogues that need no history, or
+with `--rows` the labelled rows of FILE. Each is changed in one way, and classified twice: raw, and as the router
+puts it right (`router.core.subject` and `router.typos`). `same` is the share of prompts that keep the label of the
+unchanged prompt, both put right.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import classifiers
-from bench.dialogues import FROZEN, Turn, read_dialogues
-from classifiers import Classifier
+from bench.dialogues import FROZEN, read_dialogues
+from classifiers import Classifier, Row
 from router.core.subject import subject_of
 from router.lemmas import RussianLemmatizer
 from router.typos import KEYBOARDS, Speller
@@ -99,12 +100,14 @@ CHANGES: Mapping[str, Mapping[str, Callable[[str], str]]] = {
 }
 
 
-def questions(file: Path) -> dict[str, list[Turn]]:
-    """Language -> the turns that need no history."""
-    found: dict[str, list[Turn]] = {"ru": [], "en": []}
-    for dialogue in read_dialogues(file):
-        found[dialogue.lang] += [turn for turn in dialogue.turns if turn.kind in ("opening", "shift")]
-    return found
+def questions(file: Path) -> list[Row]:
+    """The turns that need no history."""
+    return [
+        Row(turn.label, dialogue.lang, turn.user)
+        for dialogue in read_dialogues(file)
+        for turn in dialogue.turns
+        if turn.kind in ("opening", "shift") and turn.label is not None
+    ]
 
 
 class PutRight:
@@ -124,23 +127,25 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", type=Path, nargs="*", default=[FROZEN])
+    parser.add_argument("--rows", action="store_true", help="FILE holds {text, label, lang} rows, not dialogues")
     options = parser.parse_args()
     classifier = classifiers.ensure(Path(".agoge/classifier"), Path("policies/exemplars"))
     put_right = PutRight(classifier)
-    prompts: dict[str, list[Turn]] = {"ru": [], "en": []}
-    for file in options.files:
-        for lang, turns in questions(file).items():
-            prompts[lang] += turns
-    for lang, turns in prompts.items():
-        print(f"{lang}: {len(turns)} prompts, classifier {classifier.fingerprint}")
-        plain = put_right.labels(turn.user for turn in turns)
-        for name, change in CHANGES[lang].items():
-            texts = [change(turn.user) for turn in turns]
+    read = classifiers.read_rows if options.rows else questions
+    every = [row for file in options.files for row in read(file)]
+    for lang, changes in CHANGES.items():
+        rows = [row for row in every if row.lang == lang]
+        if not rows:
+            continue
+        print(f"{lang}: {len(rows)} prompts, classifier {classifier.fingerprint}")
+        plain = put_right.labels(row.text for row in rows)
+        for name, change in changes.items():
+            texts = [change(row.text) for row in rows]
             raw = [classifier.predict(text).label for text in texts]
             ours = put_right.labels(texts)
-            right = [sum(a == turn.label for a, turn in zip(got, turns, strict=True)) for got in (raw, ours)]
+            right = [sum(a == row.label for a, row in zip(got, rows, strict=True)) for got in (raw, ours)]
             same = sum(a == b for a, b in zip(ours, plain, strict=True))
-            shares = [f"{100 * count / len(turns):5.1f} %" for count in (*right, same)]
+            shares = [f"{100 * count / len(rows):5.1f} %" for count in (*right, same)]
             print(f"  {name:20} right raw {shares[0]}   put right {shares[1]}   same {shares[2]}")
 
 

@@ -54,6 +54,18 @@ class CacheUnavailable(Exception):
     """The cache is down or too slow. The service counts it and goes on as with a miss."""
 
 
+class Claims(Protocol):
+    """Who comes first, among all replicas. Raises CacheUnavailable instead of waiting."""
+
+    async def claim(self, key: bytes, seconds: float) -> bool:
+        """Take `key` for `seconds`: True for the first who asks, else False. One round trip."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        ...
+
+
 class OutcomeStore(Protocol):
     """Keeps what people thought of decisions. What `add` returned from is not lost."""
 

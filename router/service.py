@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -173,11 +173,16 @@ class Router:
         )
         return decision, followed.scores.nearest
 
-    async def answer(self, ask: Ask) -> tuple[Routed, Reply]:
-        """Decide, plan, and return a reply that has begun. Raises Refused while nothing was promised yet."""
+    async def answer(self, ask: Ask, decided: Callable[[Routed], object] | None = None) -> tuple[Routed, Reply]:
+        """Decide, plan, and return a reply that has begun. Raises Refused while nothing was promised yet.
+
+        `decided` hears who will speak before the engine is asked: a channel may tell that to whoever waits.
+        """
         state = self.state
         with state.fleet.held():  # a reload meanwhile must not retire these engines under the request
             routed = await self._decide(ask, state)
+            if decided is not None:
+                decided(routed)
             attempts = await state.fleet.plan(routed.decision.blend, routed.policy.backends)
             if routed.reading.confirms is not None:
                 return routed, Reply("router", False, _confirm(routed))

@@ -32,16 +32,16 @@ class Asked:
     def __init__(self, put_right: PutRight, lang: str) -> None:
         self._put_right = put_right
         self.lang = lang
-        self.turns = questions(FROZEN)[lang]
-        self.plain = put_right.labels(turn.user for turn in self.turns)
+        self.rows = [row for row in questions(FROZEN) if row.lang == lang]
+        self.plain = put_right.labels(row.text for row in self.rows)
 
     def changed(self, change: Callable[[str], str]) -> list[str]:
         """The labels they get when each is changed."""
-        return self._put_right.labels(change(turn.user) for turn in self.turns)
+        return self._put_right.labels(change(row.text) for row in self.rows)
 
     def right(self, labels: Sequence[str]) -> float:
         """The share of right labels."""
-        return sum(one == turn.label for one, turn in zip(labels, self.turns, strict=True)) / len(labels)
+        return sum(one == row.label for one, row in zip(labels, self.rows, strict=True)) / len(labels)
 
 
 @pytest.fixture(scope="module", params=["en", "ru"])

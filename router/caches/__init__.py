@@ -12,7 +12,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from router.caches.memory import MemoryCache
-from router.ports import DecisionCache
+from router.ports import Claims, DecisionCache
+
+CLAIM_SECONDS = 1.0  # that a claim may take
 
 _MEMORY: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "entries": ("max_entries", int),
@@ -47,6 +49,23 @@ def open_cache(spec: str) -> DecisionCache:
         "memory:?entries=10000&ttl=600, redis://host:6379/0?ttl=600, rediss://..., unix:///path/to/socket?ttl=600 "
         "or none:"
     )
+
+
+def open_claims(spec: str, purpose: str) -> Claims | None:
+    """Return who decides among replicas which of them comes first: the Redis of `spec`, None for any other cache.
+
+    `purpose` keeps its keys apart from the decisions. Raises ValueError as `open_cache` does.
+    """
+    scheme, _, rest = spec.partition(":")
+    if scheme not in ("redis", "rediss", "unix"):
+        return None
+    from router.caches.redis import RedisCache
+
+    place, _, query = rest.partition("?")
+    left = _options(f"{scheme}:", query, _REDIS, keep="db")[1]
+    url = f"{scheme}:{place}" + (f"?{left}" if left else "")
+    # Patient, unlike the cache: losing a claim is a second answer, and nobody waits for this one.
+    return RedisCache(url, timeout=CLAIM_SECONDS, prefix=f"agoge:{purpose}:".encode())
 
 
 def _options(

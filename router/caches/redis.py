@@ -129,6 +129,17 @@ class RedisCache:
 
         await self._within_time(store)
 
+    async def claim(self, key: bytes, seconds: float) -> bool:
+        """Take `key` for `seconds`, at least 0.001: True for the first who asks. Raises CacheUnavailable.
+
+        One SET NX with an expiry, so nobody can take it twice and nobody has to give it back.
+        """
+
+        async def take() -> bool:
+            return bool(await self._client.set(self._name(key), b"1", px=max(1, round(seconds * 1000)), nx=True))
+
+        return await self._within_time(take)
+
     async def aclose(self) -> None:
         """Close every connection; operations still under way are given up. Later calls raise CacheUnavailable."""
         self._closed = True

@@ -28,9 +28,10 @@ from router.core.conversation import Conversation, Message
 from router.core.decision import Decision
 from router.core.errors import BadRequest
 from router.core.explanation import Explanation, explain
+from router.core.reading import confirmation
 from router.core.scores import Neighbour
 from router.recent import KEPT, Taken
-from router.service import Ask, Router
+from router.service import Ask, Routed, Router
 
 NEIGHBOURS = 5
 
@@ -50,7 +51,7 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
         tenant, role = identify(bearer(request))
         body = await read_body(request)
         ask = Ask(_conversation(body), read_model(body), {}, tenant, role, request_id(request))
-        told, headers = await unless_gone(request, decide_and_explain(router, ask))
+        told, headers = await unless_gone(request, decide_and_explain(router, ask, _for_engine(body)))
         return JSONResponse(told, headers=headers)
 
     @routes.get(
@@ -79,14 +80,38 @@ def _forgotten(id: str) -> BadRequest:
     return refusal
 
 
-async def decide_and_explain(router: Router, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]:
-    """Decide and return (the decision with everything that explains it, its headers)."""
+async def decide_and_explain(
+    router: Router, ask: Ask, for_engine: bool = False
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Decide and return (the decision with everything that explains it, its headers).
+
+    `for_engine` adds what whoever calls the engine in our place needs besides.
+    """
     routed = await router.decide(ask)
     near: Sequence[Neighbour] | None = routed.nearest
     if near is None:  # out of the cache, which holds no exemplars
         subject = routed.subject
         near = await router.scorer.nearest(subject, NEIGHBOURS) if subject else ()
-    return decision_told(routed.taken, near), decision_headers(routed)
+    told = decision_told(routed.taken, near)
+    return told | {"for_engine": _engine_input(routed)} if for_engine else told, decision_headers(routed)
+
+
+def _for_engine(body: dict[str, Any]) -> bool:
+    wanted = body.get("for_engine") or False
+    if not isinstance(wanted, bool):
+        raise BadRequest("for_engine must be true or false", param="for_engine")
+    return wanted
+
+
+def _engine_input(routed: Routed) -> dict[str, Any]:
+    """Return the messages without directives, and our own answer where nothing is left to ask an engine."""
+    reading = routed.reading
+    return {
+        "messages": [
+            {**(said.extra or {}), "role": said.role, "content": said.content} for said in reading.messages
+        ],
+        "confirmation": None if reading.confirms is None else confirmation(reading, routed.policy),
+    }
 
 
 def decision_told(taken: Taken, near: Sequence[Neighbour] | None) -> dict[str, Any]:

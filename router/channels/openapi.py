@@ -72,8 +72,13 @@ _CHAT = _object(
     },
     ["messages"],
 )
+_FOR_ENGINE: Schema = {
+    "type": "boolean",
+    "default": False,
+    "description": "also return what the caller, calling the engine itself, sends it: messages without directives",
+}
 _DECIDE = {
-    **_object({"input": _TEXT, "messages": _MESSAGES, "model": _MODEL}),
+    **_object({"input": _TEXT, "messages": _MESSAGES, "model": _MODEL, "for_engine": _FOR_ENGINE}),
     "oneOf": [{"required": ["input"]}, {"required": ["messages"]}],
 }
 _DECIDED: Mapping[str, Schema] = {
@@ -164,6 +169,9 @@ _EXPLAINED: Mapping[str, Schema] = {
     "tenant": _TEXT,
     "role": _OR_NONE,
 }
+_ENGINE_INPUT = _object(
+    {"messages": {"type": "array", "items": _MESSAGE}, "confirmation": _OR_NONE}, ["messages", "confirmation"]
+)
 _ERROR = _object(
     {
         "error": _object(
@@ -209,7 +217,7 @@ DECISION_RESPONSES: Responses = {
     200: {
         "description": "The decision with every verdict and the nearest exemplars",
         "headers": _HEADERS,
-        "content": _json(_object(_EXPLAINED, list(_EXPLAINED))),
+        "content": _json(_object({**_EXPLAINED, "for_engine": _ENGINE_INPUT}, list(_EXPLAINED))),
     },
     **ERRORS,
 }

@@ -14,6 +14,7 @@ from router.cli.lazy import LazyGroup
 # must not pay for onnxruntime, and `agoge policy check` must not need an engine.
 VERBS: dict[str, tuple[str, str]] = {
     "serve": ("router.cli.serve", "Serve the chat endpoint."),
+    "slack": ("router.cli.slack", "Answer in Slack over Socket Mode."),
     "demo": ("router.cli.demo", "Serve, ask four prompts, print who spoke and why, keep serving."),
     "decide": ("router.cli.decide", "Decide for one prompt and print the decision; no engine is called."),
     "policy": ("router.cli.policy", "Check, show, test and compare policies; list the blends they reach."),

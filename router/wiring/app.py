@@ -34,6 +34,7 @@ from router.typos import Speller
 from router.wiring.reload import Loader, PolicyWatch
 from router.wiring.scorer import ClassifierScorer
 from router.wiring.settings import Settings, SettingsInvalid
+from router.wiring.slack import mount_slack, speaks_http
 
 Progress = Callable[[str, float | None], None]  # (what is being done, share done in [0, 1] or None)
 
@@ -66,6 +67,7 @@ async def running(
     async with AsyncExitStack() as opened:
         cache = _cache(settings)  # what is quick to refuse comes before what is slow
         opened.push_async_callback(cache.aclose)
+        speaks_http(settings)
         secret = settings.secret()
         await asyncio.to_thread(_readable, settings)
         scorer = await open_scorer(settings, say)
@@ -83,7 +85,10 @@ async def running(
             asyncio.create_task(watch.run()),
             asyncio.create_task(_look(router, settings.inventory_seconds)),
         )
-        yield Running(router, build_app(router, watch, metrics, identify), watch)
+        app = build_app(router, watch, metrics, identify)
+        if speaks_http(settings):
+            opened.push_async_callback(mount_slack(app, settings, router).aclose)
+        yield Running(router, app, watch)
 
 
 async def open_scorer(settings: Settings, progress: Progress | None = None) -> ClassifierScorer:

@@ -194,3 +194,30 @@ async def test_an_id_that_nobody_gave_is_refused_briefly(stage: Stage) -> None:
     assert answer.status_code == 404
     assert len(answer.text) < 600
     assert "POST /v1/decisions explains a prompt" in answer.json()["error"]["message"]
+
+
+async def test_whoever_calls_the_engine_in_our_place_is_told_what_it_may_read(stage: Stage) -> None:
+    said = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "mode: physics"},
+        {"role": "assistant", "content": "Now speaking: core and physics."},
+        {"role": "user", "content": [{"type": "text", "text": "why is the sky blue"}]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "Rayleigh"},
+    ]
+    told = (await decide(stage, {"messages": said, "for_engine": True})).json()
+    assert told["for_engine"] == {"messages": [said[0], said[3], said[4]], "confirmation": None}
+    bare = (await decide(stage, {"messages": said[:2], "for_engine": True})).json()["for_engine"]
+    assert bare == {
+        "messages": said[:1],
+        "confirmation": 'Now speaking: core + physics. To switch off: "mode: auto".',
+    }
+
+
+async def test_a_decision_repeats_no_prompt_unless_it_is_asked_to(stage: Stage) -> None:
+    assert "for_engine" not in (await decide(stage, {"input": "why is the sky blue"})).json()
+    refused = await decide(stage, {"input": "why is the sky blue", "for_engine": "yes"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "for_engine")
+    told = (await decide(stage, {"input": "a secret plan", "for_engine": True})).json()
+    async with httpx.AsyncClient(base_url=stage.url, timeout=20) as client:
+        kept = await client.get(f"/v1/decisions/{told['decision_id']}")
+    assert "secret" not in kept.text

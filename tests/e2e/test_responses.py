@@ -1,23 +1,16 @@
-"""Responses, completions and models through openai-python on the embedded defaults; the snippets of their docs.
+"""Responses, completions and models through openai-python on the embedded defaults.
 
 The model has 135 million parameters: these tests assert who speaks and in what form, never facts.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import re
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-ADDRESS = "http://127.0.0.1:8080"
 PROMPTS = [
     ("Why is the sky blue?", "core=1.0,physics=0.8"),
     ("Как подготовиться к марафону?", "core=1.0,sport=0.8"),
@@ -29,42 +22,6 @@ PROMPTS = [
 @pytest.fixture
 def client(agoge: str) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{agoge}/v1", api_key="none", max_retries=0, timeout=120)
-
-
-def snippets() -> list[tuple[str, str]]:
-    """Return (language, text) of every fenced block under the heading, in order."""
-    _, _, section = (
-        (ROOT / "docs/integrations.md").read_text("utf-8").partition("\n## Responses and completions\n")
-    )
-    found = re.findall(r"^```(\w+)\n(.*?)^```$", section.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
-    assert [language for language, _ in found] == ["python", "python", "sh", "python"]
-    return found
-
-
-def promised(snippet: str) -> list[str]:
-    """Return the lines that a snippet says it prints: behind its prints, and in comments of their own."""
-    behind = re.findall(r"^ *print\(.*\)  # (.*)$|^# (.*)$", snippet, re.MULTILINE)
-    return ["".join(pair) for pair in behind]
-
-
-def test_every_snippet_of_the_docs_does_what_it_says(agoge: str) -> None:
-    names: dict[str, Any] = {}
-    for language, text in snippets():
-        assert language == "sh" or promised(text)
-        here = text.replace(ADDRESS, agoge)
-        if language == "python":
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                exec(compile(here, "docs/integrations.md", "exec"), names)  # noqa: S102 - our own docs
-            assert printed.getvalue().splitlines() == promised(text)
-        else:
-            assert here != text
-            done = subprocess.run(["bash", "-ec", here], capture_output=True, check=True, text=True)
-            told = json.loads(done.stdout)
-            assert told["object"] == "text_completion"
-            assert told["agoge"]["adapters"] == {"core": 1.0, "physics": 0.8}
-            assert len(told["choices"][0]["text"]) > 20
-    assert len(names["text"]) > 0
 
 
 @pytest.mark.parametrize(("text", "adapters"), PROMPTS)

@@ -1,0 +1,1 @@
+"""Real clients against a real Agoge: what they send, what they understand, what they raise."""
