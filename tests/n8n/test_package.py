@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import tarfile
 from pathlib import Path
 
 from tests.live import Agoge
+from tests.n8n.conftest import shipped
 from tests.n8n.n8n_process import N8n
 
 
@@ -41,3 +43,19 @@ def test_its_nodes_ask_decide_and_carry_a_chain(n8n: N8n, router: Agoge) -> None
     assert said["text"].endswith("Endure and act.")
     blends = [fact["adapters"] for fact in router.facts("Decided")[-3:]]
     assert blends == [{"core": 1.0, "physics": 0.8}, {"academic": 1.0}, {"core": 1.0, "physics": 0.8}]
+
+
+def test_what_is_wrong_is_said_in_the_words_of_agoge(n8n: N8n, router: Agoge) -> None:
+    workflow = copy.deepcopy(shipped(router.url)["agogeNodes"])
+    workflow["id"], workflow["name"] = "agogeNodesWrong", "wrong"
+    nodes = {node["name"]: node for node in workflow["nodes"]}
+    nodes["Ask"]["parameters"]["expert"] = "алхимия"
+    nodes["Decide"]["parameters"]["options"] = {"history": "{}"}
+    nodes["Ask"]["onError"] = nodes["Decide"]["onError"] = "continueRegularOutput"
+    n8n.take_in("workflow", [workflow])
+    run = n8n.execute("agogeNodesWrong")
+    (asked,) = run.items("Ask")
+    assert "алхимия" in asked["error"]
+    assert "физика" in asked["error"], "the names that there are"
+    (decided,) = run.items("Decide")
+    assert decided["error"].startswith("Earlier messages must be a JSON list")
