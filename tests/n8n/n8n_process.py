@@ -59,7 +59,7 @@ class N8n:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home / "n8n.log"
         self._bin = prefix / "node" / "bin"
-        self._main = prefix / "app" / "node_modules" / "n8n" / "bin" / "n8n"
+        script = prefix / "app" / "node_modules" / "n8n" / "bin" / "n8n"
         self.environment = {
             **os.environ,
             **QUIET,
@@ -68,6 +68,8 @@ class N8n:
             "N8N_PORT": str(self.port),
             "N8N_RUNNERS_BROKER_PORT": str(self.broker),
         }
+        # The wheel's `node` is a Python program that starts the real one and would keep signals to itself.
+        self._n8n = [self.node("node", "-p", "process.execPath").strip(), str(script)]
 
     def node(self, *words: str, cwd: Path | None = None) -> str:
         """Run node, npm or what else lies beside them to its end; return what it says. It must succeed."""
@@ -81,7 +83,7 @@ class N8n:
     def command(self, *words: str) -> str:
         """Run one command of n8n to its end and return its standard output; it must succeed."""
         done = subprocess.run(
-            [str(self._bin / "node"), str(self._main), *words],
+            [*self._n8n, *words],
             env=self.environment,
             cwd=self.home,
             capture_output=True,
@@ -112,7 +114,7 @@ class N8n:
         """Serve until the end of the block; the POST `webhooks` of published workflows answer to the client."""
         with self.log.open("wb") as sink:
             process = subprocess.Popen(
-                [str(self._bin / "node"), str(self._main), "start"],
+                [*self._n8n, "start"],
                 env=self.environment,
                 cwd=self.home,
                 stdout=sink,

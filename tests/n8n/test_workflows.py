@@ -18,7 +18,7 @@ EVERY_MOTTO = ("Endure and act.", "Терпи и действуй.")  # what the
 
 def test_n8n_has_all_of_them(n8n: N8n) -> None:
     listed = [line.partition("|")[0] for line in n8n.command("list:workflow").splitlines() if "|" in line]
-    assert sorted(listed) == sorted(shipped())
+    assert set(shipped()) <= set(listed)
 
 
 def test_the_chat_model_that_n8n_ships_works_as_it_is(n8n: N8n, router: Agoge) -> None:
