@@ -62,18 +62,19 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
     async def decision(request: Request, id: str) -> JSONResponse:
         taken = router.recent.find(id, *identify(bearer(request)))
         if taken is None:
-            raise _forgotten(id)
+            raise forgotten(id)
         return JSONResponse(decision_told(taken, taken.nearest))
 
     return routes
 
 
-def _forgotten(id: str) -> BadRequest:
+def forgotten(id: str, param: str = "id") -> BadRequest:
+    """Return the refusal of an id that is not remembered, or not for this caller: nobody can tell which."""
     refusal = BadRequest(
         f"no decision {id!r:.80} is remembered here; each process keeps its last {KEPT}, for the tenant and role "
         "that they were taken for; POST /v1/decisions explains a prompt",
         code="decision_not_found",
-        param="id",
+        param=param,
     )
     refusal.status = 404
     return refusal

@@ -20,8 +20,8 @@ from router.core.facts import RequestRefused
 from router.service import Router
 
 ROUTES = (
-    "POST /v1/chat/completions, GET /v1/models, POST /v1/decisions, GET /v1/decisions/ID; "
-    "/openapi.json describes them"
+    "POST /v1/chat/completions, GET /v1/models, POST /v1/decisions, GET /v1/decisions/ID, "
+    "POST /v1/feedback; /openapi.json describes them"
 )
 
 

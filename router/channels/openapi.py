@@ -220,3 +220,41 @@ DECISION_BODY = {
         "content": _json({**_DECIDE, "examples": [{"input": "Why is the sky blue?"}]}),
     }
 }
+
+_FEEDBACK: Mapping[str, Schema] = {
+    "decision_id": {**_TEXT, "description": "x-agoge-decision-id of the answer"},
+    "verdict": {"type": "string", "enum": ["right", "wrong", "up", "down"]},
+    "label": {**_OR_NONE, "description": "what it should have been, one of the classifier's labels"},
+    "text": {**_OR_NONE, "maxLength": 20_000, "description": "the prompt, where it may be kept and learned from"},
+}
+_OUTCOME: Mapping[str, Schema] = {
+    "object": {"const": "agoge.outcome"},
+    "decision_id": _TEXT,
+    "verdict": {"type": "string", "enum": ["right", "wrong"]},
+    "decided": {**_OR_NONE, "description": "the label that the decision had"},
+    "tenant": _TEXT,
+    "at": {**_NUMBER, "description": "seconds since 1970"},
+    "role": _OR_NONE,
+    "label": _OR_NONE,
+    "text": _OR_NONE,
+    "channel": _TEXT,
+    "scored": {
+        "type": "boolean",
+        "description": "the label came from this very text: not inherited, not asked for",
+    },
+}
+FEEDBACK_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": _json(
+            {
+                **_object(_FEEDBACK, ["decision_id", "verdict"]),
+                "examples": [{"decision_id": "dec_0123", "verdict": "wrong", "label": "physics"}],
+            }
+        ),
+    }
+}
+FEEDBACK_RESPONSES: Responses = {
+    201: {"description": "What is kept, durably", "content": _json(_object(_OUTCOME, list(_OUTCOME)))},
+    **ERRORS,
+}

@@ -15,6 +15,7 @@ from router import __version__
 from router.caches import open_cache
 from router.channels import errors
 from router.channels.decisions import decision_routes
+from router.channels.feedback import feedback_routes
 from router.channels.health import health_routes
 from router.channels.openai import chat_routes
 from router.channels.request_id import RequestIds
@@ -23,8 +24,9 @@ from router.core.facts import Fact, PolicyReloaded
 from router.core.policy import Policies
 from router.keys_file import load_keys
 from router.lemmas import RussianLemmatizer
+from router.outcomes import open_outcomes
 from router.policy_file import load_policies
-from router.ports import DecisionCache, Sink
+from router.ports import DecisionCache, OutcomeStore, Sink
 from router.service import Router
 from router.sinks.metrics import CONTENT_TYPE, MetricsSink
 from router.typos import Speller
@@ -63,13 +65,15 @@ async def running(
     async with AsyncExitStack() as opened:
         cache = _cache(settings)  # what is quick to refuse comes before what is slow
         opened.push_async_callback(cache.aclose)
+        if (outcomes := _outcomes(settings)) is not None:
+            opened.push_async_callback(outcomes.aclose)
         secret = settings.secret()
         await asyncio.to_thread(_readable, settings)
         scorer = await open_scorer(settings, say)
         opened.callback(scorer.close)
         loader = Loader(settings, scorer, record)
         say("engine", None)
-        router = Router(await loader.load(), scorer, cache, secret, all_sinks)
+        router = Router(await loader.load(), scorer, cache, secret, all_sinks, outcomes)
         opened.push_async_callback(lambda: router.state.fleet.aclose())  # the one in force by then
         identify = _identify(settings, router.state.policies)
         metrics.record(PolicyReloaded(router.state.policies.revision, None))
@@ -118,6 +122,7 @@ def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify
     errors.install(app, router)
     app.include_router(chat_routes(router, identify))
     app.include_router(decision_routes(router, identify))
+    app.include_router(feedback_routes(router, identify))
     app.include_router(health_routes(router, lambda: watch.trouble, metrics.exposition, CONTENT_TYPE))
 
     async def gone(request: Request, error: Exception) -> Response:
@@ -132,6 +137,13 @@ def _cache(settings: Settings) -> DecisionCache:
         return open_cache(settings.cache)
     except ValueError as error:
         raise SettingsInvalid(f"--cache: {error}") from None
+
+
+def _outcomes(settings: Settings) -> OutcomeStore | None:
+    try:
+        return open_outcomes(settings.outcomes, settings.cache, settings.data)
+    except ValueError as error:
+        raise SettingsInvalid(f"--outcomes: {error}") from None
 
 
 def _readable(settings: Settings) -> None:
