@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi.security import HTTPBearer
 
+from router.channels.batch import MOST
 from router.channels.wire import ROLES
 from router.core.explanation import Rule
 
@@ -75,6 +76,18 @@ _CHAT = _object(
 _DECIDE = {
     **_object({"input": _TEXT, "messages": _MESSAGES, "model": _MODEL}),
     "oneOf": [{"required": ["input"]}, {"required": ["messages"]}],
+    "not": {"required": ["batch"]},
+}
+_BATCH: Schema = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": MOST,
+    "items": {},
+    "description": "each entry: prompt or messages, and model; a wrong one gets an error in its place",
+}
+_DECIDE_MANY = {
+    **_object({"batch": _BATCH}, ["batch"]),
+    "not": {"anyOf": [{"required": [name]} for name in ("input", "prompt", "messages", "model")]},
 }
 _DECIDED: Mapping[str, Schema] = {
     "decision_id": _TEXT,
@@ -185,6 +198,13 @@ _HEADERS = {
     }.items()
 }
 
+_DECISION = _object(_EXPLAINED, list(_EXPLAINED))
+_DECISIONS = _object(
+    {"object": {"const": "list"}, "data": {"type": "array", "items": {"anyOf": [_DECISION, _ERROR]}}},
+    ["object", "data"],
+)
+_MANY = {"batch": [{"prompt": "Why is the sky blue?"}, {"messages": _ASKED, "model": "core"}]}
+
 Responses = dict[int | str, dict[str, Any]]
 ERRORS: Responses = {
     "4XX": {"description": "The request is refused, in OpenAI's form", "content": _json(_ERROR)},
@@ -207,9 +227,9 @@ REMEMBERED_RESPONSES: Responses = {
 }
 DECISION_RESPONSES: Responses = {
     200: {
-        "description": "The decision with every verdict and the nearest exemplars",
+        "description": "The decision with every verdict and the nearest exemplars; for a batch their list",
         "headers": _HEADERS,
-        "content": _json(_object(_EXPLAINED, list(_EXPLAINED))),
+        "content": _json({"anyOf": [_DECISION, _DECISIONS]}),
     },
     **ERRORS,
 }
@@ -217,7 +237,9 @@ CHAT_BODY = {"requestBody": {"required": True, "content": _json({**_CHAT, "examp
 DECISION_BODY = {
     "requestBody": {
         "required": True,
-        "content": _json({**_DECIDE, "examples": [{"input": "Why is the sky blue?"}]}),
+        "content": _json(
+            {"anyOf": [_DECIDE, _DECIDE_MANY], "examples": [{"input": "Why is the sky blue?"}, _MANY]}
+        ),
     }
 }
 
