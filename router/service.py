@@ -13,17 +13,20 @@ from router.core.blend import Blend
 from router.core.conversation import Conversation
 from router.core.decide import decide, decide_chore
 from router.core.decision import Decision
+from router.core.errors import BadRequest
 from router.core.facts import CacheFailed, Decided, Fact
 from router.core.follow import Followed, follow
 from router.core.key import decision_key, seal, unseal
 from router.core.modes import Modes
+from router.core.outcome import Outcome
+from router.core.outcome import Verdict as Opinion
 from router.core.policy import Policies, Policy
 from router.core.reading import Reading, confirmation, read
 from router.core.reply import Delta, Event, Finish, Prompt, Usage
 from router.core.scores import NOTHING_SCORED, Neighbour, Scores
 from router.core.subject import Turn
 from router.fleet import Fleet
-from router.ports import CacheUnavailable, DecisionCache, Scorer, Sink
+from router.ports import CacheUnavailable, DecisionCache, OutcomeStore, OutcomesUnavailable, Scorer, Sink
 from router.recent import Recent, Taken
 from router.stream import Reply
 
@@ -87,12 +90,19 @@ class Router:
     """Holds the order of the spine. `state` is the one reference that a reload swaps."""
 
     def __init__(
-        self, state: State, scorer: Scorer, cache: DecisionCache, secret: bytes, sinks: Sequence[Sink] = ()
+        self,
+        state: State,
+        scorer: Scorer,
+        cache: DecisionCache,
+        secret: bytes,
+        sinks: Sequence[Sink] = (),
+        outcomes: OutcomeStore | None = None,
     ) -> None:
         self.state = state
         self.scorer = scorer
         self.cache = cache
         self.recent = Recent()
+        self.outcomes = outcomes
         self._secret = secret
         self._sinks = tuple(sinks)
         self._storing: set[asyncio.Task[None]] = set()
@@ -188,6 +198,45 @@ class Router:
                 return routed, Reply("router", False, _confirm(routed))
             prompt = Prompt(routed.decision.blend, routed.reading.messages, ask.parameters, routed.id)
             return routed, await state.fleet.dispatch(attempts, prompt)
+
+    async def judge(
+        self,
+        taken: Taken,
+        verdict: Opinion,
+        label: str | None = None,
+        text: str | None = None,
+        channel: str = "api",
+    ) -> Outcome:
+        """Keep what a person thought of a decision; returns once that is durable.
+
+        Raises BadRequest for a label that nobody scores or that contradicts the verdict, and OutcomesUnavailable.
+        """
+        decision = taken.decision
+        if label is not None and label not in self.scorer.labels:
+            known = ", ".join(sorted(self.scorer.labels))
+            raise BadRequest(f"no label is called {label!r:.80}; there are {known}", param="label")
+        if verdict == "right" and label not in (None, decision.label):
+            raise BadRequest(
+                f"right with the label {label} contradicts itself: the decision's was {decision.label or 'none'}; "
+                "a wrong one may name the right label",
+                param="label",
+            )
+        if self.outcomes is None:
+            raise OutcomesUnavailable("this router was started to keep no feedback")
+        outcome = Outcome(
+            taken.id,
+            verdict,
+            decision.label,
+            decision.tenant,
+            round(time.time(), 3),
+            decision.role,
+            label,
+            text,
+            channel,
+            scored=decision.scored,
+        )
+        await self.outcomes.add(outcome)
+        return outcome
 
     async def _recall(self, keys: Sequence[bytes]) -> tuple[Decision | None, Decision | None]:
         """Return this turn's decision and the one before it, as far as they are known: one round trip for both."""

@@ -48,13 +48,15 @@ class SnippetFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Snippet:
-    """One code block. `info` is what follows its backquotes, `line` where it begins, `kept` why it is not run."""
+    """One code block. `info` is what follows its backquotes, `line` where it begins, `kept` why it is not run,
+    `section` the `## ` heading above."""
 
     file: str
     line: int
     info: str
     code: str
     kept: str | None = None
+    section: str = ""
 
     @property
     def language(self) -> str:
@@ -90,7 +92,9 @@ def read(file: str, text: str) -> list[Snippet]:
     for block in _BLOCK.finditer(text):
         line = text.count("\n", 0, block.start("fence")) + 1
         kept = block["why"].strip() if block["why"] is not None else None
-        snippet = Snippet(file, line, block["info"].strip(), textwrap.dedent(block["code"]), kept)
+        headings = re.findall(r"^## (.+)$", text[: block.start()], re.MULTILINE)
+        code = textwrap.dedent(block["code"])
+        snippet = Snippet(file, line, block["info"].strip(), code, kept, headings[-1] if headings else "")
         if snippet.language not in ("", "text", *_PROGRAMS, *_DATA):
             raise SnippetFailed(
                 f"{snippet.name}: nobody runs {snippet.language!r}; use python, bash, js, console ..."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from router.caches.memory import MemoryCache
 from router.keys_file import load_keys
-from router.ports import DecisionCache
+from router.ports import DecisionCache, OutcomeStore
 from router.service import Router
 from router.sinks.metrics import MetricsSink
 from router.wiring.app import build_app
@@ -41,6 +41,7 @@ async def staged(
     backends: Mapping[str, SpeakingBackend] | None = None,
     cache: DecisionCache | None = None,
     keys: str | None = None,
+    outcomes: OutcomeStore | None = None,
 ) -> AsyncIterator[Stage]:
     """Serve `policy` on the given stub engines; by default `first` and `second` both hold everything."""
     engines = dict(backends or {"first": SpeakingBackend(), "second": SpeakingBackend()})
@@ -57,7 +58,7 @@ async def staged(
 
     loader = Loader(settings, scorer, record, opener)
     router = Router(
-        await loader.load(), scorer, MemoryCache() if cache is None else cache, SECRET, (facts, metrics)
+        await loader.load(), scorer, MemoryCache() if cache is None else cache, SECRET, (facts, metrics), outcomes
     )
     watch = PolicyWatch(router, loader, settings)
     if keys is None:

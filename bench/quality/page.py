@@ -155,9 +155,9 @@ def _contenders(own: Found | None, others: Found | None) -> str:
     sizes = (own or others or {})["train"]
     text = f"""{title}
 All learned from `domains_train.jsonl` ({sizes["all"]:,} rows) and answered `domains_test.jsonl`: the same
-split, the same machine, one thread, one text after the other, the same vectors of the encoder `use`, which were
-computed once. TF-IDF uses no encoder. *µs*: the median for one text, without the encoder. "No route" is a wrong
-answer of confidence 0, and is no label of its own in macro-F1.
+split, the same machine, one thread, one text after the other, the same vectors of the encoder `use` (of `use+e5`
+where it says so), which were computed once. TF-IDF uses no encoder. *µs*: the median for one text, without the
+encoder. "No route" is a wrong answer of confidence 0, and is no label of its own in macro-F1.
 """
     if own is None:
         text += f"\n{missing('contenders')}\n"

@@ -17,7 +17,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -25,11 +24,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from router.ports import CacheUnavailable
+from router.redis_address import without_password
 
 T = TypeVar("T")
-
-_SCHEMES = ("redis", "rediss", "unix")
-_ALLOWED_QUERY = "db"  # for unix://, whose path is the socket's
 
 
 class RedisCache:
@@ -61,7 +58,7 @@ class RedisCache:
             raise ValueError(f"timeout is {timeout} seconds; it must be positive and finite")
         if pause < 0 or max_value_bytes < 1 or connections < 1:
             raise ValueError("pause must be 0 or more; max_value_bytes and connections at least 1")
-        self._place = _without_password(url)
+        self._place = without_password(url)
         self.ttl = ttl
         self.timeout = timeout
         self._ttl_ms = round(ttl * 1000)
@@ -200,27 +197,3 @@ class RedisCache:
         self._tries_again_at = self._clock() + self._pause
         self._last_failure = why
         return CacheUnavailable(f"{self._place}: {why}")
-
-
-def _without_password(url: str) -> str:
-    """Return scheme, host, port and database of the URL, for messages. Raises ValueError when it is wrong."""
-    right = "expected redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/socket?db=0"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:  # its text may quote a password that was not percent-encoded
-        raise ValueError(f"the Redis URL cannot be read (is the password percent-encoded?); {right}") from None
-    if parts.scheme not in _SCHEMES:
-        raise ValueError(f"not a Redis URL; {right}")
-    if parts.fragment or any(part.partition("=")[0] != _ALLOWED_QUERY for part in parts.query.split("&") if part):
-        raise ValueError(
-            f"the Redis URL has a fragment or options other than db (percent-encode # ? & /); {right}"
-        )
-    if parts.scheme == "unix":
-        if not parts.path:
-            raise ValueError(f"the Redis URL names no socket; {right}")
-        return f"unix://{parts.path}"
-    database = parts.path.strip("/")
-    if not host or (database and not database.isdecimal()):
-        raise ValueError(f"the Redis URL names no host, or a database that is not a number; {right}")
-    return f"{parts.scheme}://{host}:{port or 6379}/{database or 0}"

@@ -1,6 +1,6 @@
 """POST /v1/decisions: decide and explain, call no engine. GET /v1/decisions/{id}: explain one that was taken.
 
-For Switch nodes, tests and curiosity. The Link header of every answer leads to the second.
+For Switch nodes, tests and curiosity; a `batch` decides many. The Link header of every answer leads to the second.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
+from router.channels.batch import decide_all, read_batch
 from router.channels.openai import read_model
 from router.channels.openapi import DECISION_BODY, DECISION_RESPONSES, REMEMBERED_RESPONSES, SHOWN_KEY
 from router.channels.request_id import request_id
@@ -50,6 +51,15 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
     async def decisions(request: Request) -> JSONResponse:
         tenant, role = identify(bearer(request))
         body = await read_body(request)
+        if "batch" in body:
+
+            async def one(entry: dict[str, Any]) -> dict[str, Any]:
+                named = _as_input(entry)
+                ask = Ask(_conversation(named), read_model(named), {}, tenant, role, request_id(request))
+                return (await decide_and_explain(router, ask))[0]
+
+            decided = await unless_gone(request, decide_all(router, read_batch(body), one))
+            return JSONResponse({"object": "list", "data": decided})
         ask = Ask(_conversation(body), read_model(body), {}, tenant, role, request_id(request))
         told, headers = await unless_gone(request, decide_and_explain(router, ask, _for_engine(body)))
         return JSONResponse(told, headers=headers)
@@ -63,18 +73,19 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
     async def decision(request: Request, id: str) -> JSONResponse:
         taken = router.recent.find(id, *identify(bearer(request)))
         if taken is None:
-            raise _forgotten(id)
+            raise forgotten(id)
         return JSONResponse(decision_told(taken, taken.nearest))
 
     return routes
 
 
-def _forgotten(id: str) -> BadRequest:
+def forgotten(id: str, param: str = "id") -> BadRequest:
+    """Return the refusal of an id that is not remembered, or not for this caller: nobody can tell which."""
     refusal = BadRequest(
         f"no decision {id!r:.80} is remembered here; each process keeps its last {KEPT}, for the tenant and role "
         "that they were taken for; POST /v1/decisions explains a prompt",
         code="decision_not_found",
-        param="id",
+        param=param,
     )
     refusal.status = 404
     return refusal
@@ -159,6 +170,15 @@ def _verdicts(decision: Decision) -> list[dict[str, Any]]:
         }
         for v in decision.verdicts
     ]
+
+
+def _as_input(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of a batch as the single form has it: `prompt` is `input` there."""
+    if "prompt" not in entry:
+        return entry
+    if "input" in entry:
+        raise BadRequest("give either prompt or input, which are the same, not both", param="prompt")
+    return {**entry, "input": entry["prompt"]}
 
 
 def _conversation(body: dict[str, Any]) -> Conversation:

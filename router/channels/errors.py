@@ -21,8 +21,7 @@ from router.service import Router
 
 ROUTES = (
     "POST /v1/chat/completions, POST /v1/responses, POST /v1/completions, GET /v1/models, POST /v1/decisions, "
-    "GET /v1/decisions/ID; "
-    "/openapi.json describes them"
+    "GET /v1/decisions/ID, POST /v1/feedback; /openapi.json describes them"
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi.security import HTTPBearer
 
+from router.channels.batch import MOST
 from router.channels.wire import ROLES
 from router.core.explanation import Rule
 
@@ -80,6 +81,18 @@ _FOR_ENGINE: Schema = {
 _DECIDE = {
     **_object({"input": _TEXT, "messages": _MESSAGES, "model": _MODEL, "for_engine": _FOR_ENGINE}),
     "oneOf": [{"required": ["input"]}, {"required": ["messages"]}],
+    "not": {"required": ["batch"]},
+}
+_BATCH: Schema = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": MOST,
+    "items": {},
+    "description": "each entry: prompt or messages, and model; a wrong one gets an error in its place",
+}
+_DECIDE_MANY = {
+    **_object({"batch": _BATCH}, ["batch"]),
+    "not": {"anyOf": [{"required": [name]} for name in ("input", "prompt", "messages", "model")]},
 }
 _DECIDED: Mapping[str, Schema] = {
     "decision_id": _TEXT,
@@ -193,6 +206,13 @@ _HEADERS = {
     }.items()
 }
 
+_DECISION = _object(_EXPLAINED, list(_EXPLAINED))
+_DECISIONS = _object(
+    {"object": {"const": "list"}, "data": {"type": "array", "items": {"anyOf": [_DECISION, _ERROR]}}},
+    ["object", "data"],
+)
+_MANY = {"batch": [{"prompt": "Why is the sky blue?"}, {"messages": _ASKED, "model": "core"}]}
+
 Responses = dict[int | str, dict[str, Any]]
 ERRORS: Responses = {
     "4XX": {"description": "The request is refused, in OpenAI's form", "content": _json(_ERROR)},
@@ -215,9 +235,11 @@ REMEMBERED_RESPONSES: Responses = {
 }
 DECISION_RESPONSES: Responses = {
     200: {
-        "description": "The decision with every verdict and the nearest exemplars",
+        "description": "The decision with every verdict and the nearest exemplars; for a batch their list",
         "headers": _HEADERS,
-        "content": _json(_object({**_EXPLAINED, "for_engine": _ENGINE_INPUT}, list(_EXPLAINED))),
+        "content": _json(
+            {"anyOf": [_object({**_EXPLAINED, "for_engine": _ENGINE_INPUT}, list(_EXPLAINED)), _DECISIONS]}
+        ),
     },
     **ERRORS,
 }
@@ -225,6 +247,46 @@ CHAT_BODY = {"requestBody": {"required": True, "content": _json({**_CHAT, "examp
 DECISION_BODY = {
     "requestBody": {
         "required": True,
-        "content": _json({**_DECIDE, "examples": [{"input": "Why is the sky blue?"}]}),
+        "content": _json(
+            {"anyOf": [_DECIDE, _DECIDE_MANY], "examples": [{"input": "Why is the sky blue?"}, _MANY]}
+        ),
     }
+}
+
+_FEEDBACK: Mapping[str, Schema] = {
+    "decision_id": {**_TEXT, "description": "x-agoge-decision-id of the answer"},
+    "verdict": {"type": "string", "enum": ["right", "wrong", "up", "down"]},
+    "label": {**_OR_NONE, "description": "what it should have been, one of the classifier's labels"},
+    "text": {**_OR_NONE, "maxLength": 20_000, "description": "the prompt, where it may be kept and learned from"},
+}
+_OUTCOME: Mapping[str, Schema] = {
+    "object": {"const": "agoge.outcome"},
+    "decision_id": _TEXT,
+    "verdict": {"type": "string", "enum": ["right", "wrong"]},
+    "decided": {**_OR_NONE, "description": "the label that the decision had"},
+    "tenant": _TEXT,
+    "at": {**_NUMBER, "description": "seconds since 1970"},
+    "role": _OR_NONE,
+    "label": _OR_NONE,
+    "text": _OR_NONE,
+    "channel": _TEXT,
+    "scored": {
+        "type": "boolean",
+        "description": "the label came from this very text: not inherited, not asked for",
+    },
+}
+FEEDBACK_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": _json(
+            {
+                **_object(_FEEDBACK, ["decision_id", "verdict"]),
+                "examples": [{"decision_id": "dec_0123", "verdict": "wrong", "label": "physics"}],
+            }
+        ),
+    }
+}
+FEEDBACK_RESPONSES: Responses = {
+    201: {"description": "What is kept, durably", "content": _json(_object(_OUTCOME, list(_OUTCOME)))},
+    **ERRORS,
 }

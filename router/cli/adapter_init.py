@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -19,7 +20,8 @@ from router.cli.policy import CODES
 @click.option(
     "--core", default="core", show_default=True, help="Domains: the folder beside this one with the core."
 )
-def command(kind: str, folder: Path, base: str, core: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def command(kind: str, folder: Path, base: str, core: str, as_json: bool) -> None:
     """Write FOLDER for an adapter of KIND: core, domain or isolated.
 
     README.md and README.ru.md say what goes in and what does not; texts.jsonl and heldout.jsonl hold template
@@ -29,6 +31,9 @@ def command(kind: str, folder: Path, base: str, core: str) -> None:
         files = create(kind, folder, base, core)
     except (FolderTaken, ValueError, OSError) as fault:
         fail(fault)
+    if as_json:
+        click.echo(json.dumps({"files": [str(file) for file in files]}, ensure_ascii=False, indent=2))
+        return
     for file in files:
         click.echo(f"wrote {file}")
     more = " --core CORE" if kind == "isolated" else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,9 +41,10 @@ Progress = Callable[[int, int, float], None]
 @click.option("--base", help="Where the base model lies: a transformers folder, a GGUF file or a hub id.")
 @click.option("--seed", type=int, help="Replace the recipe's seed.")
 @click.option("--steps", type=click.IntRange(1), help="Replace the recipe's steps.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def command(
     adapter: str | None, everything: bool, recipes: Path | None, out: Path | None, base: str | None,
-    seed: int | None, steps: int | None,
+    seed: int | None, steps: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Train ADAPTER, a FOLDER with recipe.toml and texts.jsonl or a NAME under --recipes; or all of them.
 
@@ -57,6 +59,8 @@ def command(
         _train(root, names, place, base, seed, steps)
     except (RecipeInvalid, BaseMissing, BaseUnusable) as fault:
         fail(fault)
+    if as_json:
+        click.echo(json.dumps({"adapters": [str(place / name) for name in names]}, ensure_ascii=False, indent=2))
 
 
 def _chosen(

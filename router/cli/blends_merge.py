@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +32,8 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate")
     show_default=True,
     help="Of the written weights; the sum itself is computed in float32.",
 )
-def command(blend: str, base: str, out: Path, folder: Path, precision: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def command(blend: str, base: str, out: Path, folder: Path, precision: str, as_json: bool) -> None:
     """Merge BLEND into a full model, for a single fixed profile; any engine serves it without knowing of LoRA.
 
     BLEND is a name that `agoge blends show` lists, its beginning, or a policy's blend id. The built folder is
@@ -49,6 +51,16 @@ def command(blend: str, base: str, out: Path, folder: Path, precision: str) -> N
         merge([(entry.served, folder / entry.folder, 1.0)], base, out, precision)
     except (ManifestMissing, ManifestInvalid, ValueError, OSError) as fault:
         fail(fault)
+    if as_json:
+        told = {
+            "out": str(out),
+            "blend": entry.blend,
+            "served": entry.served,
+            "base": entry.base,
+            "precision": precision,
+        }
+        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        return
     click.echo(f"wrote {out}: {entry.base} with {members(entry)} merged in, {precision}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--tokens", type=click.IntRange(1, 100), default=TOKENS, show_default=True, help="Tokens of each.")
 @click.option("--sources", type=_FOLDER, help="Where relative sources start; the policy's folder at build time.")
 @click.option("--hub-cache", type=_FOLDER, help="Where hub: sources are kept; HF_HUB_CACHE otherwise.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def command(
     folder: Path,
     base: str | None,
@@ -38,6 +40,7 @@ def command(
     tokens: int,
     sources: Path | None,
     hub_cache: Path | None,
+    as_json: bool,
 ) -> None:
     """Write reference.json beside blends.json: what PEFT's runtime sum says for every blend, in float32.
 
@@ -61,4 +64,8 @@ def command(
         fail(fault)
     except (BaseMissing, BaseUnusable, OSError) as fault:
         fail(fault)
+    if as_json:
+        told = {"file": str(file), "blends": len(reference.blends), "computed_by": reference.computed_by}
+        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        return
     click.secho(f"wrote {file}: {counted(len(reference.blends), 'blend')}, {reference.computed_by}", fg="green")

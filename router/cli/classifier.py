@@ -54,7 +54,8 @@ command.add_command(calibrate)
     help="What confidence is fitted on: whole topics, or single rows where the exemplars are a sample of the "
     "prompts to come, such as a log labelled by hand.",
 )
-def train(exemplars: Path | None, encoder: str, out: Path, seed: int, held_out: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as one JSON object.")
+def train(exemplars: Path | None, encoder: str, out: Path, seed: int, held_out: str, as_json: bool) -> None:
     """Train a classifier on exemplars and write the artefact; gates it was calibrated with are chosen anew."""
     with refusals(), bars() as progress:
         rows = classifiers.read_exemplars(exemplars or shipped("policies", "exemplars"))
@@ -64,6 +65,9 @@ def train(exemplars: Path | None, encoder: str, out: Path, seed: int, held_out: 
         trained.save(out)
     if before is not None and trained.calibration is not None:
         click.echo(remark(before, trained.calibration), err=True)
+    if as_json:
+        click.echo(json.dumps(manifest_of(trained), ensure_ascii=False, indent=2))
+        return
     _print_manifest(manifest_of(trained), out)
 
 

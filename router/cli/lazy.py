@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+INTERRUPTED = 130  # 128 + SIGINT
 
 
 class LazyGroup(click.Group):
@@ -22,6 +25,22 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.commands, *self.verbs]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete verbs without importing them: a TAB must not wait for what it does not run."""
+        if not incomplete or incomplete[0].isalnum():
+            helps = {name: command.get_short_help_str() for name, command in self.commands.items()}
+            helps |= {name: text for name, (_, text) in self.verbs.items()}
+            return [CompletionItem(name, help=helps[name]) for name in helps if name.startswith(incomplete)]
+        return click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; Ctrl-C leaves with the code that shells give it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nagoge: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.verbs:

@@ -17,11 +17,15 @@ VERBS: dict[str, tuple[str, str]] = {
     "slack": ("router.cli.slack", "Answer in Slack over Socket Mode."),
     "demo": ("router.cli.demo", "Serve, ask four prompts, print who spoke and why, keep serving."),
     "decide": ("router.cli.decide", "Decide for one prompt and print the decision; no engine is called."),
+    "ask": ("router.cli.ask", "Ask a running server once and print its answer as it comes."),
+    "chat": ("router.cli.chat", "Talk with a running server; each answer says who spoke."),
     "policy": ("router.cli.policy", "Check, show, test and compare policies; list the blends they reach."),
     "classifier": ("router.cli.classifier", "Train, evaluate, calibrate and show the classifier."),
     "exemplar": ("router.cli.exemplar", "Teach the classifier a prompt, and see first what that changes."),
+    "outcomes": ("router.cli.outcomes", "Count what people thought of decisions; learn from it."),
     "blends": ("router.cli.blends", "Compose, build, verify and publish blends of adapters."),
     "adapter": ("router.cli.adapter", "Start, train and check LoRA adapters."),
+    "completion": ("router.cli.completion", "Print the script with which a shell completes `agoge`."),
 }
 
 

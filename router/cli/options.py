@@ -29,6 +29,11 @@ _OPTIONS = [
     ),
     click.option("--blends", type=FILE, help="Serve what `agoge blends build` wrote into this folder."),
     click.option("--cache", default="memory:", show_default=True, help="memory:, redis://HOST:PORT/DB or none:"),
+    click.option(
+        "--outcomes",
+        show_default="the cache's Redis, else outcomes.jsonl under --data",
+        help="Where feedback is kept: a file, redis://HOST:PORT/DB or none:",
+    ),
     click.option("--keys", type=FILE, help="A keys file: API key -> tenant and role."),
     click.option("--classifier", type=FILE, help="A trained artefact of your own, used as it is."),
     click.option("--exemplars", type=FILE, show_default="policies/exemplars", help="Folder of labelled *.jsonl."),
@@ -55,6 +60,7 @@ def read_settings(
     exemplars: Path | None,
     encoder: str,
     data: Path,
+    outcomes: str | None = None,
 ) -> Settings:
     """Turn the options into Settings. Raises click.UsageError for a --backend without `=`, or given twice."""
     pairs: dict[str, str] = {}
@@ -75,6 +81,7 @@ def read_settings(
         blends=blends,
         classifier=classifier,
         cache=cache,
+        outcomes=outcomes,
         keys=keys,
         backends=pairs,
         environment=dict(os.environ),

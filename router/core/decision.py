@@ -61,6 +61,11 @@ class Decision:
     inherited: int = 0
     lasts: bool = True
 
+    @property
+    def scored(self) -> bool:
+        """Whether the label came from this very text: not inherited, and nobody named who speaks."""
+        return self.reason in (Reason.SCORED, Reason.OTHERWISE) and not self.inherited
+
     def why(self) -> str:
         """Return one sentence for a person: who speaks and why."""
         said = []

@@ -14,6 +14,8 @@ class Outcome:
 
     `label` is what it should have been, where the person said so. `text` is the prompt, only where the person's
     channel handed it over on purpose: the one place where a prompt is ever kept. `at` is in seconds since 1970.
+    `scored`: the label came from this very text; not so where an earlier turn's was inherited or the user named
+    who speaks. Then the text teaches a classifier nothing.
     """
 
     decision_id: str
@@ -25,3 +27,4 @@ class Outcome:
     label: str | None = None
     text: str | None = None
     channel: str = "api"
+    scored: bool = True

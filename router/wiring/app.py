@@ -16,6 +16,7 @@ from router.caches import open_cache
 from router.channels import errors
 from router.channels.completions import completion_routes
 from router.channels.decisions import decision_routes
+from router.channels.feedback import feedback_routes
 from router.channels.health import health_routes
 from router.channels.models import model_routes
 from router.channels.openai import chat_routes
@@ -26,8 +27,9 @@ from router.core.facts import Fact, PolicyReloaded
 from router.core.policy import Policies
 from router.keys_file import load_keys
 from router.lemmas import RussianLemmatizer
+from router.outcomes import open_outcomes
 from router.policy_file import load_policies
-from router.ports import DecisionCache, Sink
+from router.ports import DecisionCache, OutcomeStore, Sink
 from router.service import Router
 from router.sinks.metrics import CONTENT_TYPE, MetricsSink
 from router.typos import Speller
@@ -68,13 +70,15 @@ async def running(
         cache = _cache(settings)  # what is quick to refuse comes before what is slow
         opened.push_async_callback(cache.aclose)
         speaks_http(settings)
+        if (outcomes := _outcomes(settings)) is not None:
+            opened.push_async_callback(outcomes.aclose)
         secret = settings.secret()
         await asyncio.to_thread(_readable, settings)
         scorer = await open_scorer(settings, say)
         opened.callback(scorer.close)
         loader = Loader(settings, scorer, record)
         say("engine", None)
-        router = Router(await loader.load(), scorer, cache, secret, all_sinks)
+        router = Router(await loader.load(), scorer, cache, secret, all_sinks, outcomes)
         opened.push_async_callback(lambda: router.state.fleet.aclose())  # the one in force by then
         identify = _identify(settings, router.state.policies)
         metrics.record(PolicyReloaded(router.state.policies.revision, None))
@@ -129,6 +133,7 @@ def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify
     app.include_router(completion_routes(router, identify))
     app.include_router(model_routes(router, identify))
     app.include_router(decision_routes(router, identify))
+    app.include_router(feedback_routes(router, identify))
     app.include_router(health_routes(router, lambda: watch.trouble, metrics.exposition, CONTENT_TYPE))
 
     async def gone(request: Request, error: Exception) -> Response:
@@ -143,6 +148,13 @@ def _cache(settings: Settings) -> DecisionCache:
         return open_cache(settings.cache)
     except ValueError as error:
         raise SettingsInvalid(f"--cache: {error}") from None
+
+
+def _outcomes(settings: Settings) -> OutcomeStore | None:
+    try:
+        return open_outcomes(settings.outcomes, settings.cache, settings.data)
+    except ValueError as error:
+        raise SettingsInvalid(f"--outcomes: {error}") from None
 
 
 def _readable(settings: Settings) -> None:

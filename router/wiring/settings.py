@@ -44,6 +44,7 @@ class Settings:
     data: Path = Path(".agoge")
     classifier: Path | None = None
     cache: str = "memory:"
+    outcomes: str | None = None
     keys: Path | None = None
     blends: Path | None = None
     backends: Mapping[str, str] = field(default_factory=dict)

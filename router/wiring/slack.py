@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from router.caches import open_claims
 from router.core.errors import Refused
 from router.keys_file import load_keys
-from router.ports import OutcomeStore
 from router.service import Router
 from router.wiring.settings import Settings, SettingsInvalid
 
@@ -33,8 +32,8 @@ def speaks_http(settings: Settings) -> bool:
     return bool(given.get(SECRET))
 
 
-def open_slack(settings: Settings, router: Router, outcomes: OutcomeStore | None = None) -> SlackChannel:
-    """Return the channel; called inside a running event loop. Without `outcomes` no thumbs are shown.
+def open_slack(settings: Settings, router: Router) -> SlackChannel:
+    """Return the channel; called inside a running event loop. Without a store of outcomes no thumbs are shown.
 
     Raises SettingsInvalid when a setting is missing or wrong.
     """
@@ -54,15 +53,13 @@ def open_slack(settings: Settings, router: Router, outcomes: OutcomeStore | None
     caller = _caller(settings, router)
     credentials = Credentials(given[TOKEN], given.get(SECRET, ""), given.get(APP, ""), given.get(URL) or WEB_API)
     return SlackChannel(
-        router, credentials, caller, claims=open_claims(settings.cache, "slack"), outcomes=outcomes
+        router, credentials, caller, claims=open_claims(settings.cache, "slack"), outcomes=router.outcomes
     )
 
 
-def mount_slack(
-    app: FastAPI, settings: Settings, router: Router, outcomes: OutcomeStore | None = None
-) -> SlackChannel:
+def mount_slack(app: FastAPI, settings: Settings, router: Router) -> SlackChannel:
     """Serve Slack's events under /slack of `app`, and return the channel, which wants to be closed."""
-    channel = open_slack(settings, router, outcomes)
+    channel = open_slack(settings, router)
     from router.channels.slack.routes import slack_routes
 
     app.include_router(slack_routes(channel))

@@ -49,8 +49,10 @@ def run(place: Path, *args: str) -> Result:
 
 
 def test_every_blend_is_spoken_by_its_members_at_their_weights(place: Path) -> None:
-    result = run(place)
+    result = run(place, "--json")
     assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (Path(told["file"]).parent, told["blends"]) == (place / "built", 3)
     reference = read_reference(place / "built")
     assert reference is not None
     assert reference.computed_by.startswith("peft ")

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from router.channels.openapi import PARAMETERS
 from router.channels.parameters import read_parameters
 from router.core.errors import BadRequest
+from router.outcomes.file import FileOutcomes
 from tests.stage import Stage, staged
 
 SKY = {"messages": [{"role": "user", "content": "Why is the sky blue?"}]}
@@ -90,12 +91,52 @@ async def test_answers_and_errors_have_the_shape_that_is_shown(stage: Stage) -> 
 async def test_the_decisions_body_is_what_the_server_takes(stage: Stage) -> None:
     async with httpx.AsyncClient(base_url=stage.url, timeout=20) as client:
         body = validator((await shown(client, "/v1/decisions"))["requestBody"])
-        for good in ({"input": "sky"}, SKY, *body.schema["examples"]):
+        many = {"batch": [{"input": "sky"}, SKY]}
+        for good in ({"input": "sky"}, SKY, many, *body.schema["examples"]):
             assert body.is_valid(good)
             assert (await client.post("/v1/decisions", json=good)).status_code == 200
-        for bad in ({}, {"input": 5}, {**SKY, "input": "sky"}):
+        bad_many = (
+            {"batch": []},
+            {"batch": [SKY] * 257},
+            {**SKY, **many},
+            {**many, "model": "core"},
+            {"batch": 5},
+        )
+        for bad in ({}, {"input": 5}, {**SKY, "input": "sky"}, *bad_many):
             assert not body.is_valid(bad)
             assert (await client.post("/v1/decisions", json=bad)).status_code == 400
+
+
+async def test_a_batch_has_the_shape_that_is_shown(stage: Stage) -> None:
+    async with httpx.AsyncClient(base_url=stage.url, timeout=20) as client:
+        responses = (await shown(client, "/v1/decisions"))["responses"]
+        answer = await client.post("/v1/decisions", json={"batch": [SKY, {"prompt": 5}, "sky"]})
+        validator(responses["200"]).validate(answer.json())
+        assert not validator(responses["200"]).is_valid({"object": "list", "data": [{"label": "physics"}]})
+
+
+async def test_feedback_is_what_the_server_takes_and_gives(tmp_path: Path) -> None:
+    async with (
+        staged(tmp_path, outcomes=FileOutcomes(tmp_path / "kept" / "outcomes.jsonl")) as stage,
+        httpx.AsyncClient(base_url=stage.url, timeout=20) as client,
+    ):
+        entry = await shown(client, "/v1/feedback")
+        body = validator(entry["requestBody"])
+        id = (await client.post("/v1/decisions", json={"input": "sky"})).json()["decision_id"]
+        rest = {"decision_id": id, "verdict": "wrong"}
+        for good in (rest, {**rest, "verdict": "up"}, {**rest, "label": "sport", "text": "sky"}):
+            assert body.is_valid(good)
+            answer = await client.post("/v1/feedback", json=good)
+            assert answer.status_code == 201, answer.text
+            validator(entry["responses"]["201"]).validate(answer.json())
+        for bad in ({}, {"verdict": "up"}, {"decision_id": id}, {**rest, "verdict": "so"}, {**rest, "label": 5}):
+            assert not body.is_valid(bad)
+            refused = await client.post("/v1/feedback", json=bad)
+            assert refused.status_code == 400
+            validator(entry["responses"]["4XX"]).validate(refused.json())
+        long = {**rest, "text": "x" * 20_001}
+        assert not body.is_valid(long)
+        assert (await client.post("/v1/feedback", json=long)).status_code == 400
 
 
 async def test_a_key_can_be_given_and_metrics_are_text(stage: Stage) -> None:

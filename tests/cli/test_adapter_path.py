@@ -56,7 +56,8 @@ def my(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
     place = tmp_path_factory.mktemp("my")
     for kind, name in (("core", "core"), ("domain", "chess"), ("isolated", "court")):
         good("adapter", "init", kind, place / name, "--base", "me/tiny")
-        result = good("adapter", "train", place / name, "--base", base, "--steps", "16")
+        result = good("adapter", "train", place / name, "--base", base, "--steps", "16", "--json")
+        assert json.loads(result.stdout) == {"adapters": [str(place / name)]}
         seen = re.findall(rf"{name}: step (\d+) of 16, loss \d", result.output)
         assert seen == ["1", "10", "16"]  # no terminal, so lines
     (place / "policy.yaml").write_text(POLICY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,11 @@ def test_the_merged_model_is_the_runtime_sum(place: Path, tmp_path: Path) -> Non
 def test_a_name_may_be_the_policys_the_engines_or_its_beginning(place: Path, tmp_path: Path) -> None:
     entry = next(e for e in read_manifest(place / "built").entries if len(e.members) == 2)
     for number, name in enumerate((entry.blend, entry.served, entry.served[:-3], "core")):
-        assert merge(place, name, tmp_path / str(number)).exit_code == 0, name
+        done = merge(place, name, tmp_path / str(number), "--json")
+        assert done.exit_code == 0, name
+        told = json.loads(done.stdout)
+        assert (told["out"], told["precision"]) == (str(tmp_path / str(number)), "bfloat16")
+        assert told["served"] == (entry.served if number < 3 else told["served"])
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ def test_train_then_show_then_evaluate(exemplars: Path, tmp_path: Path) -> None:
     assert json.loads(shown.stdout) == json.loads(
         (tmp_path / "made" / "manifest.json").read_text(encoding="utf-8")
     )
+    again = ["classifier", "train", "--exemplars", str(exemplars), "--out", str(tmp_path / "again"), "--json"]
+    assert json.loads(CliRunner().invoke(command, again).stdout) == json.loads(shown.stdout)
     data = str(exemplars / "all.jsonl")
     run = CliRunner().invoke(command, ["classifier", "evaluate", "--classifier", out, "--data", data])
     assert run.exit_code == 0, run.output

@@ -12,7 +12,8 @@ from tests.live import Agoge
 from tests.snippets import AGOGE, Snippet, run, snippets
 
 PROXY = "http://127.0.0.1:4000"
-DIRECT = snippets("docs/clients.md", "docs/integrations.md")
+STAGED = ("Many decisions at once", "Feedback")  # tests/channels/test_integrations_page.py runs these
+DIRECT = [each for each in snippets("docs/clients.md", "docs/integrations.md") if each.section not in STAGED]
 PROXIED = snippets("docs/litellm.md")
 CLIENTS = ("curl", "OpenAI(base", "ChatOpenAI(", "AsyncInferenceClient(", "litellm.completion", "new OpenAI(")
 

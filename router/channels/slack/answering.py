@@ -214,5 +214,7 @@ class _Speaking:
 
 def thumbs(routed: Routed) -> tuple[Pressed, Pressed]:
     """Return what the two thumbs under an answer say."""
-    label, text = routed.decision.label, routed.subject or None
+    decision = routed.decision
+    # a text that did not decide by its own scores teaches a classifier nothing, so it is not handed over
+    label, text = decision.label, (routed.subject or None) if decision.scored else None
     return Pressed(routed.id, "right", label, text), Pressed(routed.id, "wrong", label, text)

@@ -100,6 +100,7 @@ class Buttons:
             role=role,
             text=pressed.text,
             channel="slack",
+            scored=pressed.text is not None,
         )
         try:
             await self._outcomes.add(outcome)
