@@ -25,7 +25,7 @@ SHOWN_SCORES, SHOWN_NEIGHBOURS = 5, 3
 
 @dataclass(frozen=True, slots=True)
 class Pressed:
-    """What a thumb says. `text` is the prompt's subject, where its own scores decided, and handed over on purpose."""
+    """What a thumb says. `text` is the prompt's subject, where its own scores decided: handed over on purpose."""
 
     decision_id: str
     verdict: Verdict
