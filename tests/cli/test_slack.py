@@ -50,7 +50,7 @@ async def test_a_question_over_socket_mode_is_answered_by_the_real_engine(data: 
                 assert answer["blocks"][0]["elements"][0]["text"].startswith(spoke)
                 assert answer["text"].strip()
                 assert answer["thread_ts"] == event["ts"]
-                assert [block["type"] for block in answer["blocks"]] == ["context", "actions"]
+                assert [block["type"] for block in answer["blocks"]] == ["context", "actions", "context_actions"]
                 slack.messages.clear()
         finally:
             process.send_signal(signal.SIGINT)

@@ -99,7 +99,7 @@ def test_the_canary_passes_both_replicas(router: Agoge, policy: Path, servers: l
     """They are served because it did; the command says the same of one of them, with figures."""
     assert router.ready()["withdrawn"] == {}
     # one that has passed serves while the other is still asked
-    router.until("both proofs", 120, lambda _: len({f["backend"] for f in router.facts("CanaryFinished")}) == 2)
+    router.until("both proofs", 200, lambda _: len({f["backend"] for f in router.facts("CanaryFinished")}) == 2)
     facts = router.facts("CanaryFinished")
     assert {fact["backend"] for fact in facts} == {"engine#1", "engine#2"}
     assert all((fact["failed"], fact["proven"], fact["trouble"]) == ({}, 5, None) for fact in facts), facts
