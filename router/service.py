@@ -14,7 +14,7 @@ from router.core.conversation import Conversation
 from router.core.decide import decide, decide_chore
 from router.core.decision import Decision
 from router.core.errors import BadRequest
-from router.core.facts import CacheFailed, Decided, Fact
+from router.core.facts import CacheFailed, Decided, Fact, Judged
 from router.core.follow import Followed, follow
 from router.core.key import decision_key, seal, unseal
 from router.core.modes import Modes
@@ -221,8 +221,6 @@ class Router:
                 "a wrong one may name the right label",
                 param="label",
             )
-        if self.outcomes is None:
-            raise OutcomesUnavailable("this router was started to keep no feedback")
         outcome = Outcome(
             taken.id,
             verdict,
@@ -235,8 +233,16 @@ class Router:
             channel,
             scored=decision.scored,
         )
-        await self.outcomes.add(outcome)
+        await self.keep(outcome)
         return outcome
+
+    async def keep(self, outcome: Outcome) -> None:
+        """Keep what somebody thought; returns once that is durable. Raises OutcomesUnavailable."""
+        if self.outcomes is None:
+            raise OutcomesUnavailable("this router was started to keep no feedback")
+        await self.outcomes.add(outcome)
+        given = (outcome.decision_id, outcome.verdict, outcome.decided, outcome.label, outcome.channel)
+        self.record(Judged(*given))
 
     async def _recall(self, keys: Sequence[bytes]) -> tuple[Decision | None, Decision | None]:
         """Return this turn's decision and the one before it, as far as they are known: one round trip for both."""

@@ -107,6 +107,17 @@ class CanaryFinished:
     trouble: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A person's verdict on a decision was kept. `decided` and `label` are Outcome's; its text is no part."""
+
+    id: str
+    verdict: Literal["right", "wrong"]
+    decided: str | None
+    label: str | None
+    channel: str
+
+
 Fact = (
     Decided
     | CacheFailed
@@ -117,4 +128,5 @@ Fact = (
     | PolicyReloaded
     | ReplicaEjected
     | CanaryFinished
+    | Judged
 )

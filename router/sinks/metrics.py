@@ -12,6 +12,7 @@ from router.core.facts import (
     CanaryFinished,
     Decided,
     Fact,
+    Judged,
     PolicyReloaded,
     ReplicaEjected,
     RequestRefused,
@@ -102,6 +103,13 @@ class MetricsSink:
             "agoge_canary_rounds", "Rounds of the canary.", ["backend", "outcome"], registry=registry
         )
 
+        self._outcomes = Counter(
+            "agoge_outcomes",
+            "Verdicts of people that were kept.",
+            ["verdict", "decided", "channel"],
+            registry=registry,
+        )  # fmt: skip
+
     def record(self, fact: Fact) -> None:
         """Count one fact."""
         match fact:
@@ -110,6 +118,8 @@ class MetricsSink:
                     decision.tenant, decision.blend.id, decision.label or "", decision.reason, cache
                 ).inc()
                 self._decision_seconds.labels(cache).observe(seconds)
+            case Judged(verdict=verdict, decided=decided, channel=channel):
+                self._outcomes.labels(verdict, decided or "", channel).inc()
             case CacheFailed(operation=operation):
                 self._cache_failures.labels(operation).inc()
             case BackendAnswered(backend=backend, blend=blend, first=first, total=total, completion_tokens=tokens):

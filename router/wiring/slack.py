@@ -52,9 +52,7 @@ def open_slack(settings: Settings, router: Router) -> SlackChannel:
         ) from None
     caller = _caller(settings, router)
     credentials = Credentials(given[TOKEN], given.get(SECRET, ""), given.get(APP, ""), given.get(URL) or WEB_API)
-    return SlackChannel(
-        router, credentials, caller, claims=open_claims(settings.cache, "slack"), outcomes=router.outcomes
-    )
+    return SlackChannel(router, credentials, caller, claims=open_claims(settings.cache, "slack"))
 
 
 def mount_slack(app: FastAPI, settings: Settings, router: Router) -> SlackChannel:

@@ -24,6 +24,7 @@ from router.core.facts import (
     BackendAttemptFailed,
     CacheFailed,
     CanaryFinished,
+    Judged,
     PolicyReloaded,
     ReplicaEjected,
     RequestRefused,
@@ -95,6 +96,8 @@ def test_every_fact_has_its_figure() -> None:
         CanaryFinished("first", 5, {}, 12.0, 57),
         CanaryFinished("second", 4, {"core-1": "acts like the base"}, 3.0, 20),
         CanaryFinished("third", 0, {}, 1.0, 2, "the engine does not answer"),
+        Judged("d", "wrong", "physics", "sport", "slack"),
+        Judged("d", "right", None, None, "api"),
     ):
         sink.record(fact)
     samples = {
@@ -111,6 +114,8 @@ def test_every_fact_has_its_figure() -> None:
     assert samples[("agoge_policy_stale",)] == 1
     assert samples["agoge_policy_info", "0123"] == 1
     assert samples["agoge_replica_ejected", "first", "h1:80"] == 1
+    assert samples["agoge_outcomes_total", "physics", "slack", "wrong"] == 1
+    assert samples["agoge_outcomes_total", "", "api", "right"] == 1
     assert samples["agoge_replica_ejected", "first", "h2:80"] == 0
     assert samples["agoge_canary_withdrawn", "first"] == 0
     assert samples["agoge_canary_withdrawn", "second"] == 1

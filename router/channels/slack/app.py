@@ -26,7 +26,7 @@ from router.channels.slack.phrases import phrases
 from router.channels.slack.pressing import Buttons
 from router.channels.slack.suggestions import language, suggestions
 from router.channels.slack.voice import PACE
-from router.ports import Claims, OutcomeStore
+from router.ports import Claims
 from router.service import Router
 from router.stream import place
 
@@ -58,7 +58,6 @@ class SlackChannel:
         caller: Caller,
         *,
         claims: Claims | None = None,
-        outcomes: OutcomeStore | None = None,
         pace: float = PACE,
     ) -> None:
         self._router = router
@@ -76,8 +75,8 @@ class SlackChannel:
         )
         self._slack = Slack(self.client)
         self._once = Once(claims, router.record)
-        self._answerer = Answerer(router, self._slack, caller, thumbs=outcomes is not None, pace=pace)
-        self._buttons = Buttons(router, self._slack, self._answerer, caller, outcomes)
+        self._answerer = Answerer(router, self._slack, caller, thumbs=router.outcomes is not None, pace=pace)
+        self._buttons = Buttons(router, self._slack, self._answerer, caller)
         self._commands = Commands(router, self._slack, self._answerer, self._buttons, caller)
         self._tasks: set[asyncio.Task[None]] = set()
         self.bolt = AsyncApp(

@@ -19,7 +19,7 @@ from router.channels.slack.phrases import Phrases
 from router.core.errors import Refused
 from router.core.outcome import Outcome
 from router.core.scores import Neighbour
-from router.ports import OutcomeStore, OutcomesUnavailable
+from router.ports import OutcomesUnavailable
 from router.recent import Taken
 from router.service import Router
 
@@ -35,14 +35,12 @@ class Buttons:
         slack: Slack,
         answerer: Answerer,
         caller: Caller,
-        outcomes: OutcomeStore | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._router = router
         self._slack = slack
         self._answerer = answerer
         self._caller = caller
-        self._outcomes = outcomes
         self._clock = clock
 
     async def why(self, press: Mapping[str, Any], value: str, me: Me, words: Phrases) -> None:
@@ -87,8 +85,6 @@ class Buttons:
 
     async def thumb(self, press: Mapping[str, Any], value: str, words: Phrases) -> None:
         """Keep what the person thought of the decision, and tell this person alone whether it was kept."""
-        if self._outcomes is None:
-            return
         pressed = Pressed.read(value)
         tenant, role = self._caller()
         outcome = Outcome(
@@ -103,7 +99,7 @@ class Buttons:
             scored=pressed.text is not None,
         )
         try:
-            await self._outcomes.add(outcome)
+            await self._router.keep(outcome)
             said = words.thanks
         except OutcomesUnavailable:
             said = words.not_kept

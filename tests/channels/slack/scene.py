@@ -170,14 +170,13 @@ async def scene(
         ):
             yield made
         return
-    async with staged(folder, **how) as stage:
-        kept = Kept()
+    kept = Kept()
+    async with staged(folder, outcomes=kept if thumbs else None, **how) as stage:
         channel = SlackChannel(
             stage.router,
             Credentials("xoxb-1", SECRET, "xapp-1", f"{slack.url}/api/"),
             lambda: caller,
             claims=claims,
-            outcomes=kept if thumbs else None,
             pace=pace,
         )
         app = FastAPI()
