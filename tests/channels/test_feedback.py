@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from router.core.facts import Judged
 from router.core.outcome import Outcome
 from router.outcomes.file import FileOutcomes
 from router.ports import OutcomesUnavailable
@@ -83,6 +84,7 @@ async def test_it_is_on_disk_when_it_is_answered(stage: Stage, file: Path) -> No
         "channel": "api",
         "scored": True,
     }
+    assert stage.facts.of(Judged) == [Judged(id, "wrong", "physics", "sport", "api")]
 
 
 @pytest.mark.parametrize(
