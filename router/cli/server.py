@@ -10,11 +10,13 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import click
 import uvicorn
 
 from router.core.errors import AgogeError
+from router.core.facts import Fact
 from router.ports import Sink
 from router.wiring.app import Running, running
 from router.wiring.settings import Settings
@@ -58,28 +60,50 @@ class Say:
         self._step: str | None = None
         self._since = time.monotonic()
         self._shown = -1
+        self._open = False  # whether the cursor stands behind the step
 
     def __call__(self, step: str, share: float | None) -> None:
         """Report a step, and the share of it that is done when that is known."""
         if step != self._step:
             self.done()
             self._step, self._since, self._shown = step, time.monotonic(), -1
-            click.echo(f"  {step} ...", nl=False, err=True)
+            self._name()
         if share is not None and int(share * 10) > self._shown:
             self._shown = int(share * 10)
+            self._name()
             click.echo(f" {self._shown * 10}%", nl=False, err=True)
 
     def done(self) -> None:
-        """Finish the current line."""
+        """Finish the current step."""
         if self._step is not None:
+            self._name()
             click.echo(f" ready in {time.monotonic() - self._since:.1f} s", err=True)
-        self._step = None
+        self._step, self._open = None, False
 
-    def broken(self) -> None:
-        """End the line of a step that failed, so that the error stands on its own."""
-        if self._step is not None:
+    def pause(self) -> None:
+        """End the line: something else is about to be written. The step goes on, on a line of its own."""
+        if self._open:
             click.echo(err=True)
-        self._step = None
+        self._open = False
+
+    def beside(self, sinks: Sequence[Sink]) -> list[Sink]:
+        """Return sinks that do the same, none of whose lines begins behind a step: a log is read by its lines."""
+        return [_Beside(self, sink) for sink in sinks]
+
+    def _name(self) -> None:
+        if not self._open:
+            click.echo(f"  {self._step} ...", nl=False, err=True)
+        self._open = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    say: Say
+    sink: Sink
+
+    def record(self, fact: Fact) -> None:
+        self.say.pause()
+        self.sink.record(fact)
 
 
 class _Server(uvicorn.Server):
@@ -103,9 +127,9 @@ async def serving(
     say = Say()
     async with AsyncExitStack() as opened:
         try:
-            live = await opened.enter_async_context(running(settings, sinks, say))
+            live = await opened.enter_async_context(running(settings, say.beside(sinks), say))
         except BaseException:  # Ctrl-C too
-            say.broken()
+            say.pause()
             raise
         say.done()
         config = uvicorn.Config(

@@ -48,7 +48,7 @@ async def _slack(settings: Settings, sinks: Sequence[Sink]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     try:
-        async with running(settings, sinks, say) as live:
+        async with running(settings, say.beside(sinks), say) as live:
             say.done()
             channel = open_slack(settings, live.router)
             from router.channels.slack.socket import connected
@@ -60,5 +60,5 @@ async def _slack(settings: Settings, sinks: Sequence[Sink]) -> None:
             finally:
                 await channel.aclose()
     except BaseException:
-        say.broken()
+        say.pause()
         raise
