@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,16 +14,13 @@ import pytest
 from classifiers import Row, read_rows
 from router.outcomes.file import FileOutcomes
 from tests.conftest import ROOT
+from tests.snippets import AGOGE, snippets
 from tests.stage import Stage, staged
 
-PAGE = (ROOT / "docs" / "integrations.md").read_text("utf-8")
-HERE = "http://127.0.0.1:8080"
 
-
-def snippets(heading: str) -> list[tuple[str, str]]:
+def blocks(heading: str) -> list[tuple[str, str]]:
     """Return (language, code) of every block of a section."""
-    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL)
+    return [(each.language, each.code) for each in snippets("docs/integrations.md") if each.section == heading]
 
 
 @pytest.fixture
@@ -34,7 +30,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def execute(language: str, code: str, stage: Stage, folder: Path) -> str:
-    code = code.replace(HERE, stage.url)
+    code = code.replace(AGOGE, stage.url)
     us = f'agoge() {{ "{sys.executable}" -m router.cli "$@"; }}\n'
     command = (
         [sys.executable, "-c", code] if language == "python" else ["bash", "-euo", "pipefail", "-c", us + code]
@@ -49,9 +45,9 @@ async def execute(language: str, code: str, stage: Stage, folder: Path) -> str:
 
 
 async def test_feedback(stage: Stage, tmp_path: Path) -> None:
-    curl, python, teach = snippets("Feedback")
-    assert HERE in curl[1]
-    assert HERE in python[1]
+    curl, python, teach = blocks("Feedback")
+    assert AGOGE in curl[1]
+    assert AGOGE in python[1]
     kept = json.loads(await execute(*curl, stage, tmp_path))
     assert (kept["object"], kept["verdict"], kept["decided"]) == ("agoge.outcome", "right", "sport")
     assert "'verdict': 'wrong', 'decided': 'physics'" in await execute(*python, stage, tmp_path)
@@ -64,6 +60,6 @@ async def test_feedback(stage: Stage, tmp_path: Path) -> None:
 
 
 async def test_a_batch(stage: Stage, tmp_path: Path) -> None:
-    (curl,) = snippets("Many decisions at once")
+    (curl,) = blocks("Many decisions at once")
     told = json.loads(await execute(*curl, stage, tmp_path))["data"]
     assert [each["adapters"] for each in told] == [{"core": 1.0, "physics": 0.8}, {"core": 1.0}]
