@@ -35,6 +35,25 @@ def test_train_then_show_then_evaluate(exemplars: Path, tmp_path: Path) -> None:
     assert "macro_f1" in run.stdout
 
 
+def test_train_holds_out_topics_unless_told_that_rows_are_a_sample(exemplars: Path, tmp_path: Path) -> None:
+    said = {}
+    for chosen in ([], ["--held-out", "topics"], ["--held-out", "rows"]):
+        out = str(tmp_path / "_".join(["made", *chosen[1:]]))
+        arguments = ["classifier", "train", "--exemplars", str(exemplars), "--out", out, *chosen]
+        run = CliRunner().invoke(command, arguments)
+        assert run.exit_code == 0, run.output
+        (told,) = [line for line in run.stdout.splitlines() if line.startswith("Cross-validation")]
+        said[" ".join(chosen)] = told
+    assert said == {
+        "": "Cross-validation on exemplars, whole topics held out:",
+        "--held-out topics": "Cross-validation on exemplars, whole topics held out:",
+        "--held-out rows": "Cross-validation on exemplars, single rows held out:",
+    }
+    wrong = CliRunner().invoke(command, ["classifier", "train", "--held-out", "words"])
+    assert wrong.exit_code == 2
+    assert "'topics', 'rows'" in wrong.stderr
+
+
 def test_evaluate_on_a_fresh_clone_trains_first_and_prints_one_json_object(
     exemplars: Path, tmp_path: Path
 ) -> None:
