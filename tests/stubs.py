@@ -31,6 +31,14 @@ adapters:
 compose: { at_most: 2 }
 backends: [first, second]
 """
+TENANTS = POLICY + "tenants: { clinic: { compose: { at_most: 1 } } }\nroles: { editor: {} }\n"
+KEYS = """\
+keys:
+  sk-plain: { tenant: default }
+  sk-plain-too: { tenant: default }
+  sk-editor: { tenant: default, role: editor }
+  sk-clinic: { tenant: clinic }
+"""
 
 
 @dataclass

@@ -18,13 +18,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from router.ports import CacheUnavailable
 from router.redis_address import without_password
+from router.redis_pool import redis_at
 
 T = TypeVar("T")
 
@@ -73,21 +71,7 @@ class RedisCache:
         self._running: set[asyncio.Task[Any]] = set()
         # What an operation may take after its caller has left: enough for a slow handshake, then it is over.
         patience = max(1.0, 2 * timeout)
-        try:
-            pool = ConnectionPool.from_url(
-                url,
-                max_connections=connections,
-                socket_timeout=patience,
-                socket_connect_timeout=patience,
-                # redis-py 8's client retries 10 times with backoff by default; a cache has no time for that.
-                retry=Retry(NoBackoff(), 0),
-                # RESP2 without CLIENT SETINFO: no HELLO, no push messages, a connection costs no extra round trip.
-                protocol=2,
-                driver_info=None,
-            )
-        except (ValueError, TypeError, RedisError):
-            raise ValueError(f"{self._place}: not a Redis URL that redis-py understands") from None
-        self._client: Redis = Redis.from_pool(pool)
+        self._client = redis_at(url, connections=connections, patience=patience, connect=patience)
 
     def __repr__(self) -> str:
         return f"RedisCache({self._place}, ttl={self.ttl:g}, timeout={self.timeout:g})"

@@ -11,15 +11,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from router.core.outcome import Outcome
 from router.outcomes.record import read_outcome, written
 from router.ports import OutcomesUnavailable
 from router.redis_address import without_password
+from router.redis_pool import redis_at
 
 PAGE = 500  # entries of the stream in one answer
 _FIELD = b"outcome"
@@ -43,19 +41,8 @@ class RedisOutcomes:
         self._key = key
         self._seconds = seconds
         self._tell = tell or logging.getLogger(__name__).warning
-        try:
-            pool = ConnectionPool.from_url(
-                url,
-                max_connections=4,
-                socket_timeout=seconds + 1,  # WAITAOF itself waits `seconds`
-                socket_connect_timeout=seconds,
-                retry=Retry(NoBackoff(), 0),  # tried again, an outcome could be there twice
-                protocol=2,
-                driver_info=None,
-            )
-        except (ValueError, TypeError, RedisError):
-            raise ValueError(f"{self._place}: not a Redis URL that redis-py understands") from None
-        self._client: Redis = Redis.from_pool(pool)
+        # WAITAOF itself waits `seconds`
+        self._client = redis_at(url, connections=4, patience=seconds + 1, connect=seconds)
 
     def __repr__(self) -> str:
         return f"RedisOutcomes({self._place}, {self._key})"

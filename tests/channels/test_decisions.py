@@ -10,17 +10,9 @@ import pytest
 
 from router.core.scores import Neighbour
 from tests.stage import Stage, staged
-from tests.stubs import POLICY
+from tests.stubs import KEYS, POLICY, TENANTS
 
 NEAREST = [{"text": "why is the sky blue", "label": "physics", "similarity": 0.75, "distance": 0.25}]
-TENANTS = POLICY + "tenants: { clinic: { compose: { at_most: 1 } } }\nroles: { editor: {} }\n"
-KEYS = """\
-keys:
-  sk-plain: { tenant: default }
-  sk-plain-too: { tenant: default }
-  sk-editor: { tenant: default, role: editor }
-  sk-clinic: { tenant: clinic }
-"""
 
 
 @pytest.fixture

@@ -16,16 +16,7 @@ from router.core.outcome import Outcome
 from router.outcomes.file import FileOutcomes
 from router.ports import OutcomesUnavailable
 from tests.stage import Stage, staged
-from tests.stubs import POLICY
-
-TENANTS = POLICY + "tenants: { clinic: { compose: { at_most: 1 } } }\nroles: { editor: {} }\n"
-KEYS = """\
-keys:
-  sk-plain: { tenant: default }
-  sk-plain-too: { tenant: default }
-  sk-editor: { tenant: default, role: editor }
-  sk-clinic: { tenant: clinic }
-"""
+from tests.stubs import KEYS, TENANTS
 
 
 class Full:

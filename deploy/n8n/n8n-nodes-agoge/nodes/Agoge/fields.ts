@@ -28,6 +28,24 @@ const systemMessage: INodeProperties = {
 	default: '',
 };
 
+/** How an answer is drawn; whoever asks for one has these options. */
+export const sampling: INodeProperties[] = [
+	{
+		displayName: 'Maximum Number of Tokens',
+		name: 'maxTokens',
+		type: 'number',
+		typeOptions: { minValue: 1 },
+		default: 256,
+	},
+	{
+		displayName: 'Sampling Temperature',
+		name: 'temperature',
+		type: 'number',
+		typeOptions: { maxValue: 2, minValue: 0, numberPrecision: 1 },
+		default: 0.7,
+	},
+];
+
 export const fields: INodeProperties[] = [
 	{
 		displayName: 'Operation',
@@ -76,20 +94,7 @@ export const fields: INodeProperties[] = [
 		displayOptions: { show: { operation: ['ask'] } },
 		options: [
 			history,
-			{
-				displayName: 'Maximum Number of Tokens',
-				name: 'maxTokens',
-				type: 'number',
-				typeOptions: { minValue: 1 },
-				default: 256,
-			},
-			{
-				displayName: 'Sampling Temperature',
-				name: 'temperature',
-				type: 'number',
-				typeOptions: { maxValue: 2, minValue: 0, numberPrecision: 1 },
-				default: 0.7,
-			},
+			...sampling,
 			systemMessage,
 		],
 	},

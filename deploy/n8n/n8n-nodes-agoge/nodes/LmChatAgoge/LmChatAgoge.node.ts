@@ -9,7 +9,7 @@ import {
 } from 'n8n-workflow';
 
 import { getExperts } from '../Agoge/experts';
-import { expert } from '../Agoge/fields';
+import { expert, sampling } from '../Agoge/fields';
 
 type Options = { maxTokens?: number; temperature?: number; timeout?: number };
 
@@ -45,20 +45,7 @@ export class LmChatAgoge implements INodeType {
 				placeholder: 'Add Option',
 				default: {},
 				options: [
-					{
-						displayName: 'Maximum Number of Tokens',
-						name: 'maxTokens',
-						type: 'number',
-						typeOptions: { minValue: 1 },
-						default: 256,
-					},
-					{
-						displayName: 'Sampling Temperature',
-						name: 'temperature',
-						type: 'number',
-						typeOptions: { maxValue: 2, minValue: 0, numberPrecision: 1 },
-						default: 0.7,
-					},
+					...sampling,
 					{
 						displayName: 'Timeout',
 						name: 'timeout',
