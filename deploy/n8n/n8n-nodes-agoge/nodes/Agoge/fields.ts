@@ -92,11 +92,7 @@ export const fields: INodeProperties[] = [
 		placeholder: 'Add Option',
 		default: {},
 		displayOptions: { show: { operation: ['ask'] } },
-		options: [
-			history,
-			...sampling,
-			systemMessage,
-		],
+		options: [history, ...sampling, systemMessage],
 	},
 	{
 		displayName: 'Options',
