@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-warn-confli
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: run test test-engines test-n8n setup check prove bench quality clean help
+.PHONY: run test test-engines test-n8n setup check prove fuzz bench quality clean help
 
 help:            ## This list
 	@sed -n 's/^\([a-z0-9-]*\): .*## /  make \1\t/p' Makefile | expand -t 16
@@ -33,6 +33,10 @@ test-engines: $(VENV)/.ready-test $(ENGINES)/.ready ## Blends on a real vLLM on 
 
 test-n8n: $(VENV)/.ready-test $(N8N)/.ready ## The shipped workflows and nodes in a real n8n (3 GB, 20 minutes; N8N=/folder puts it elsewhere)
 	@N8N=$(abspath $(N8N)) $(BIN)/python -m pytest tests/n8n -m n8n -v --no-header
+
+fuzz: $(VENV)/.ready-test ## The property tests again, with new random examples and ten times as many
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q --timeout 1800 \
+	  $$(grep -rlE 'import.*\bgiven\b' tests --include='test_*.py')
 
 check: $(VENV)/.ready-test ## Lint, types, import contracts, policies
 	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -31,4 +31,4 @@ def fit_limit(held_out: Numbers, kept: float = KEPT) -> float:
     No text from outside the domain is needed, and none is pretended: the limit bounds the false alarms on texts
     like the exemplars and says nothing about how many strangers are caught. Measure that with `evaluate`.
     """
-    return float(np.quantile(held_out, kept, method="higher"))
+    return float(np.quantile(held_out, kept, method="inverted_cdf"))

@@ -1,14 +1,24 @@
-"""The shipped classifier, trained once for all tests that need the real one."""
+"""What all tests share: the shipped classifier, trained once, and how hypothesis looks for counterexamples.
+
+`make test` tries the same examples every time, so that it says something about the change and not about the day;
+`make fuzz` tries new ones, and more of them.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("fuzz", max_examples=1000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.fixture(scope="session")
