@@ -38,8 +38,8 @@ class Neighbourhood:
 def largest(values: NDArray[np.float32], count: int) -> NDArray[np.intp]:
     """Indices of the `count` largest values, largest first; which of equal ones, is not promised.
 
-    Looked for among the columns of a table: the `count` largest lie in the `count` columns with the largest maxima,
-    and finding those takes a fifth of the time that numpy's partition takes over all values.
+    Looked for among the columns of a table: the `count` largest lie in the `count` columns with the largest
+    maxima, and finding those takes a fifth of the time that numpy's partition takes over all values.
     """
     columns = len(values) // ROWS
     inside = columns * ROWS
