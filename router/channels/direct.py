@@ -25,7 +25,7 @@ class Direct:
 
     def __init__(self, app: ASGIApp, routers: Iterable[APIRouter], failed: Failed) -> None:
         self._app, self._failed = app, failed
-        self._endpoints: dict[tuple[str, str], Endpoint] = {
+        self.endpoints: dict[tuple[str, str], Endpoint] = {
             (method, route.path): route.endpoint
             for router in routers
             for route in router.routes
@@ -35,7 +35,7 @@ class Direct:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request here where its method and path are known."""
-        endpoint = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        endpoint = self.endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if endpoint is None:
             await self._app(scope, receive, send)
             return
