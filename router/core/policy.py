@@ -7,10 +7,11 @@ all of them. Both are frozen; a reload makes new ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from router.core.blend import Blend
 from router.core.errors import Forbidden
+from router.core.limits import Caller, Capacity, Limits
 from router.core.method import EXACT
 
 
@@ -56,7 +57,7 @@ class Policy:
     `refuse_conflict_above`: the share of what an adapter knows alone that it may lose in a blend, before the
     blend's build is refused; None means no such gate.
     `may_ask`: the `asked`-only adapters this caller may name; None means all of them.
-    `revision`: SHA-256 (hex, 16 digits) of the resolved document.
+    `revision`: SHA-256 (hex, 16 digits) of the resolved document, without its `limits`: no decision depends on them.
     """
 
     base: str
@@ -70,6 +71,7 @@ class Policy:
     revision: str = ""
     tenant: str = "default"
     role: str | None = None
+    limits: Limits = Limits()
 
     def adapter(self, name: str) -> Adapter:
         """Return the adapter called `name`; KeyError when there is none."""
@@ -104,10 +106,25 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """Every profile of one policy file: (tenant, role) -> Policy. ("default", None) is always there."""
+    """Every profile of one policy file: (tenant, role) -> Policy. ("default", None) is always there.
 
-    profiles: Mapping[tuple[str, str | None], Policy]
+    `capacity`: what backends take, by name; those that are not in it take the usual.
+    """
+
+    profiles: Mapping[Caller, Policy]
     revision: str
+    capacity: Mapping[str, Capacity] = field(default_factory=dict)
+
+    def counted(self, tenant: str, role: str | None) -> tuple[tuple[Caller, Limits], ...]:
+        """Return who is counted for a request of this caller: the tenant, and the role where it has its own limits.
+
+        A role's limits lie within its tenant's. Raises Forbidden as `profile` does.
+        """
+        own, whole = self.profile(tenant, role).limits, self.profile(tenant, None).limits
+        found = [((tenant, None), whole)] if whole else []
+        if own and own != whole:
+            found.append(((tenant, role), own))
+        return tuple(found)
 
     def profile(self, tenant: str, role: str | None) -> Policy:
         """Return the caller's profile. Raises Forbidden when the keys name a tenant or role the policy lacks."""
