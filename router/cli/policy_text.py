@@ -154,7 +154,8 @@ def _profile_changes(old: Policy, new: Policy) -> Iterator[str]:
 def _plain(value: Any) -> str:
     match value:
         case dict():
-            return "{}" if not value else "{ " + ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items()) + " }"
+            inside = ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items())
+            return f"{{ {inside} }}" if inside else "{}"
         case list():
             return "[" + ", ".join(map(_plain, value)) + "]"
         case bool():

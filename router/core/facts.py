@@ -74,6 +74,15 @@ class RequestRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class Occupied:
+    """How many answers a backend gives now, and how many requests wait for a place there. For gauges."""
+
+    backend: str
+    in_use: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyReloaded:
     """A policy file changed and was read: `error` is None when it is in force, else the old one stays."""
 
@@ -125,6 +134,7 @@ Fact = (
     | BackendAttemptFailed
     | Abandoned
     | RequestRefused
+    | Occupied
     | PolicyReloaded
     | ReplicaEjected
     | CanaryFinished

@@ -28,9 +28,12 @@ class Limits:
         return self.at_once is not None or self.per_minute is not None
 
 
+UNLIMITED = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What one backend takes: `at_once` answers; `queue` requests may wait for a place, for `wait` seconds each."""
+    """What a backend takes: `at_once` answers; `queue` requests may wait for a place, `wait` seconds each."""
 
     at_once: int = AT_ONCE
     queue: int = AT_ONCE // 2

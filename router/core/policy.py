@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from router.core.blend import Blend
 from router.core.errors import Forbidden
-from router.core.limits import Caller, Capacity, Limits
+from router.core.limits import UNLIMITED, Caller, Capacity, Limits
 from router.core.method import EXACT
 
 
@@ -57,7 +57,7 @@ class Policy:
     `refuse_conflict_above`: the share of what an adapter knows alone that it may lose in a blend, before the
     blend's build is refused; None means no such gate.
     `may_ask`: the `asked`-only adapters this caller may name; None means all of them.
-    `revision`: SHA-256 (hex, 16 digits) of the resolved document, without its `limits`: no decision depends on them.
+    `revision`: SHA-256 (hex, 16 digits) of the resolved document without its `limits`: they decide nothing.
     """
 
     base: str
@@ -71,7 +71,7 @@ class Policy:
     revision: str = ""
     tenant: str = "default"
     role: str | None = None
-    limits: Limits = Limits()
+    limits: Limits = UNLIMITED
 
     def adapter(self, name: str) -> Adapter:
         """Return the adapter called `name`; KeyError when there is none."""
@@ -116,12 +116,15 @@ class Policies:
     capacity: Mapping[str, Capacity] = field(default_factory=dict)
 
     def counted(self, tenant: str, role: str | None) -> tuple[tuple[Caller, Limits], ...]:
-        """Return who is counted for a request of this caller: the tenant, and the role where it has its own limits.
+        """Return who is counted for a request: the tenant, and the role where its limits are others.
 
-        A role's limits lie within its tenant's. Raises Forbidden as `profile` does.
+        A role's limits lie within its tenant's. Nobody is counted for a caller that the policy does not have.
         """
-        own, whole = self.profile(tenant, role).limits, self.profile(tenant, None).limits
-        found = [((tenant, None), whole)] if whole else []
+        policy, of_all = self.profiles.get((tenant, role)), self.profiles.get((tenant, None))
+        if policy is None or of_all is None:
+            return ()
+        own, whole = policy.limits, of_all.limits
+        found: list[tuple[Caller, Limits]] = [((tenant, None), whole)] if whole else []
         if own and own != whole:
             found.append(((tenant, role), own))
         return tuple(found)

@@ -1,4 +1,4 @@
-"""What a policy says about limits: who is counted for whom, what backends take, and that decisions do not change."""
+"""What a policy says about limits: who is counted, what backends take, and that no decision depends on it."""
 
 from __future__ import annotations
 
