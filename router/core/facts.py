@@ -27,9 +27,9 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class CacheFailed:
-    """A cache call failed or was too slow; the request went on without it. `operation` is get, put or claim."""
+    """A cache call failed or was too slow; the request went on without it."""
 
-    operation: Literal["get", "put", "claim"]
+    operation: Literal["get", "put", "claim", "spend"]
     error: str
 
 
