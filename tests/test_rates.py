@@ -1,4 +1,4 @@
-"""Requests per minute: by whom they are counted, in one process and over a real server, and when that server is gone."""
+"""Requests per minute: who is counted, by one process or for all, and what happens when the server is gone."""
 
 from __future__ import annotations
 

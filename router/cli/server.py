@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import click
 import uvicorn
 
+from router.cli.connections import ConnectionLimits, limited
 from router.core.errors import AgogeError
-from router.core.facts import Fact
+from router.core.facts import Fact, RequestRefused
 from router.ports import Sink
 from router.wiring.app import Running, running
 from router.wiring.settings import Settings
@@ -132,6 +133,10 @@ async def serving(
             say.pause()
             raise
         say.done()
+
+        def refusing(code: str, status: int) -> None:
+            live.router.record(RequestRefused(code, status))
+
         config = uvicorn.Config(
             live.app,
             log_level="warning",
@@ -140,6 +145,8 @@ async def serving(
             timeout_graceful_shutdown=GRACE_SECONDS,
             server_header=False,
             lifespan="off",
+            http=limited(ConnectionLimits(connections=settings.connections), refusing),
+            ws="none",
         )
         server = _Server(config)
         logging.getLogger("uvicorn.error").addFilter(_not_our_own_cancelling)

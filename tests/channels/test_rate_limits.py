@@ -70,7 +70,7 @@ async def test_others_and_cheap_routes_are_not_counted(tmp_path: Path) -> None:
         ("chat/completions", BODY | {"stream": True}),
         ("responses", {"input": "sky"}),
         ("completions", {"prompt": "sky"}),
-        ("decisions", {"prompt": "sky"}),
+        ("decisions", {"input": "sky"}),
     ],
 )
 async def test_every_route_that_makes_work_is_counted(tmp_path: Path, path: str, body: dict[str, object]) -> None:
