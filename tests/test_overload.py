@@ -19,7 +19,7 @@ SLOTS = 8
 
 
 async def served(folder: Path, per_step: int, steps: int = 200) -> tuple[list[int], list[Overloaded], Facts]:
-    """Let so many come per step, in each of which one slot's answer ends; return each one's wait in steps."""
+    """Let so many come per step, an answer taking as many as there are slots; return each one's wait in steps."""
     facts, now, running = Facts(), 0, []
     admission = Admission(facts.record, clock=lambda: float(now))
     capacity = f"capacity: {{ first: {{ at_once: {SLOTS}, wait: 600 }} }}\n"
@@ -42,7 +42,7 @@ async def served(folder: Path, per_step: int, steps: int = 200) -> tuple[list[in
     for now in range(1, steps + 1):
         tasks += [asyncio.create_task(one()) for _ in range(per_step)]
         await asyncio.sleep(0)
-        if running and running[0][0] <= now - SLOTS:  # an answer takes as many steps as there are slots
+        while running and running[0][0] <= now - SLOTS:
             running.pop(0)[1].leave()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
