@@ -27,6 +27,13 @@ class Limits:
     def __bool__(self) -> bool:
         return self.at_once is not None or self.per_minute is not None
 
+    def beside(self, whole: Limits) -> Limits:
+        """Return those of these limits that differ from `whole`'s."""
+        return Limits(
+            None if self.at_once == whole.at_once else self.at_once,
+            None if self.per_minute == whole.per_minute else self.per_minute,
+        )
+
 
 UNLIMITED = Limits()
 

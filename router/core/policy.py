@@ -123,9 +123,9 @@ class Policies:
         policy, of_all = self.profiles.get((tenant, role)), self.profiles.get((tenant, None))
         if policy is None or of_all is None:
             return ()
-        own, whole = policy.limits, of_all.limits
+        own, whole = policy.limits.beside(of_all.limits), of_all.limits
         found: list[tuple[Caller, Limits]] = [((tenant, None), whole)] if whole else []
-        if own and own != whole:
+        if own:
             found.append(((tenant, role), own))
         return tuple(found)
 
