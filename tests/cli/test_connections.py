@@ -76,8 +76,9 @@ async def served(app: Application, limits: ConnectionLimits, parser: str) -> Asy
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         protocol = limited(limits, app.refusing, parser=parser)
-        config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_level="critical")
-        config.timeout_graceful_shutdown = 1
+        config = uvicorn.Config(
+            app, http=protocol, ws="none", lifespan="off", log_level="critical", timeout_graceful_shutdown=1
+        )
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
