@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
+from router.cli import server
 from router.cli.connections import ConnectionLimits, limited
-from tests.stubs import until
+from router.core.facts import RequestRefused
+from router.wiring.settings import Settings
+from tests.stubs import Facts, until
 
 PATIENT = ConnectionLimits(head_seconds=60, body_seconds=60, stall_seconds=60)
 REQUEST = b"GET /ok HTTP/1.1\r\nhost: here\r\n\r\n"
@@ -67,9 +71,6 @@ async def _last(send: Send, message: Message) -> None:
         await send(message)
 
 
-Connect = Callable[[], "asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]"]
-
-
 @asynccontextmanager
 async def served(app: Application, limits: ConnectionLimits, parser: str) -> AsyncIterator[int]:
     """Serve `app`; yields the port."""
@@ -79,13 +80,13 @@ async def served(app: Application, limits: ConnectionLimits, parser: str) -> Asy
         config = uvicorn.Config(
             app, http=protocol, ws="none", lifespan="off", log_level="critical", timeout_graceful_shutdown=1
         )
-        server = uvicorn.Server(config)
-        task = asyncio.create_task(server.serve(sockets=[listener]))
+        live = uvicorn.Server(config)
+        task = asyncio.create_task(live.serve(sockets=[listener]))
         try:
-            await until(lambda: server.started)
+            await until(lambda: live.started)
             yield listener.getsockname()[1]
         finally:
-            server.should_exit = True
+            live.should_exit = True
             await task
 
 
@@ -309,3 +310,26 @@ async def test_requests_in_one_packet_are_all_answered(parser: str) -> None:
         writer.write(REQUEST + POST + b"x" * 10 + REQUEST)
         assert [(await answer(reader))[2] for _ in range(3)] == [b"0 bytes", b"10 bytes", b"0 bytes"]
         writer.close()
+
+
+async def test_agoge_serve_has_these_bounds_and_counts_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    app, facts = Application(), Facts()
+
+    @asynccontextmanager
+    async def running(*_: object) -> AsyncIterator[SimpleNamespace]:
+        yield SimpleNamespace(app=app, router=facts)
+
+    monkeypatch.setattr(server, "running", running)
+    with server.bind("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        async with server.serving(Settings(connections=1), listener):
+            first = await connected(port)
+            first[1].write(REQUEST)
+            assert (await answer(first[0]))[0] == 200
+            second = await connected(port)
+            assert await refused(second[0]) == (503, "overloaded")
+            second[1].close()
+            first[1].write(b"GET /" + b"y" * 40_000 + b" HTTP/1.1\r\nhost: here\r\n\r\n")
+            assert await refused(first[0]) == (431, "head_too_large")
+            first[1].close()
+    assert facts.of(RequestRefused) == [RequestRefused("overloaded", 503), RequestRefused("head_too_large", 431)]
