@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from router.admission import Admission, Place
 from router.core.blend import Blend
 from router.core.errors import BackendBroken, BackendFailed, BlendUnavailable, Refused
 from router.core.facts import Abandoned, Fact
+from router.core.limits import Caller
 from router.core.plan import Plan, plan
 from router.core.reply import Event, Inventory, Prompt
 from router.ports import Backend
@@ -25,7 +27,9 @@ LOOK_SECONDS = 15.0  # for one inventory: above every driver's own limit, so tha
 class Fleet:
     """Named backends with the inventories they last reported. A backend that did not answer has none."""
 
-    def __init__(self, backends: Mapping[str, Backend], record: Callable[[Fact], None]) -> None:
+    def __init__(
+        self, backends: Mapping[str, Backend], record: Callable[[Fact], None], admission: Admission | None = None
+    ) -> None:
         self.backends = dict(backends)
         self.inventories: dict[str, Inventory] = {}
         self.troubles: dict[str, str] = {}
@@ -35,6 +39,7 @@ class Fleet:
         # Remembered apart from the inventories: one that goes down while it answers still only stands in.
         self._stand_ins: set[str] = set()
         self.record = record
+        self.admission = admission or Admission(record)
         self._looking: dict[str, asyncio.Task[None]] = {}
 
     async def look(self, *, only_down: bool = False) -> None:
@@ -85,16 +90,19 @@ class Fleet:
             await self.look(only_down=True)
             return plan(blend, backends, self.inventories)
 
-    async def dispatch(self, attempts: Plan, prompt: Prompt) -> Reply:
+    async def dispatch(self, attempts: Plan, prompt: Prompt, caller: Caller = ("default", None)) -> Reply:
         """Return the first attempt that yields an event: until then nothing was promised to the client.
 
         Raises the last BackendFailed or BlendUnavailable when every attempt failed, and at once when trying
-        elsewhere cannot help.
+        elsewhere cannot help; Overloaded when no place comes free at those that are left.
         """
         failure: BackendFailed | BlendUnavailable | None = None
-        for name in attempts.attempts:
+        untried = list(attempts.attempts)
+        while untried:  # a backend without a free place is passed over, and asked when nobody else is left
+            at = await self.admission.enter(untried, caller)
+            untried.remove(name := at.backend)
             try:
-                return await self._attempt(name, prompt)
+                return await self._attempt(at, prompt)
             except BlendUnavailable as error:  # it held the blend when it was last looked at; the next may still
                 failure = error
                 self.record(failed(prompt, name, error, started=False))
@@ -107,8 +115,8 @@ class Fleet:
         assert failure is not None, "a plan has at least one attempt"  # noqa: S101 - plan() guarantees it
         raise failure
 
-    async def _attempt(self, name: str, prompt: Prompt) -> Reply:
-        started = time.monotonic()
+    async def _attempt(self, at: Place, prompt: Prompt) -> Reply:
+        name, started = at.backend, time.monotonic()
         source: AsyncIterator[Event] | None = None
         self.hold()
         try:
@@ -119,7 +127,7 @@ class Fleet:
                 if source is not None:
                     await close(source)
             finally:
-                self.release()
+                self._leave(at)
             if isinstance(error, asyncio.CancelledError):
                 self.record(Abandoned(prompt.request_id, name))
             if isinstance(error, StopAsyncIteration):
@@ -127,9 +135,8 @@ class Fleet:
             if isinstance(error, Exception) and not isinstance(error, Refused):
                 raise unexpected(name, error) from error
             raise
-        return Reply(
-            name, name in self._stand_ins, Stream(name, prompt, source, first, started, self.record, self.release)
-        )
+        events = Stream(name, prompt, source, first, started, self.record, partial(self._leave, at))
+        return Reply(name, name in self._stand_ins, events)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -139,6 +146,10 @@ class Fleet:
             yield
         finally:
             self.release()
+
+    def _leave(self, at: Place) -> None:
+        at.leave()
+        self.release()
 
     def hold(self) -> None:
         """Count one more user of these backends."""

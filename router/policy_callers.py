@@ -60,6 +60,7 @@ class Callers:
     def walk(self) -> Iterator[Caller]:
         """Yield every caller, the open one (tenant default, no role) first."""
         document = dict(self.written.data)
+        document.pop("capacity", None)  # what backends take is the same for everybody
         tenants = self._named("tenants", document.pop("tenants", {}))
         roles = self._named("roles", document.pop("roles", {}))
         yield from self._roles(Caller(DEFAULT_TENANT, None, document, ()), roles, {})

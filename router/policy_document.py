@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from router.core.check import MAX_WEIGHT, NAME
+from router.core.limits import LONGEST_WAIT, MOST_PER_MINUTE, WAIT_SECONDS
 from router.core.method import PATTERN
 from router.shapes import TAG, Shape
 
@@ -79,6 +80,23 @@ class Compose(Shape):
     )
 
 
+class LimitsEntry(Shape):
+    """What one caller may take. Without a limit: as much as there is room for."""
+
+    at_once: int = Field(
+        default_factory=int,
+        description="how many answers this caller may get at once; without it no limit",
+        examples=[8],
+        json_schema_extra={"minimum": 1},
+    )
+    per_minute: int = Field(
+        default_factory=int,
+        description="how many requests this caller may send per minute; without it no limit",
+        examples=[600],
+        json_schema_extra={"minimum": 1, "maximum": MOST_PER_MINUTE},
+    )
+
+
 _AdapterName = Annotated[str, Field(description="an adapter's name", examples=["physics"])]
 
 
@@ -110,6 +128,31 @@ class Profile(Shape):
         examples=["[academic]"],
         json_schema_extra={"uniqueItems": True},
     )
+    limits: LimitsEntry = Field(
+        default_factory=LimitsEntry,
+        description="what this caller may take",
+        examples=["{ at_once: 8, per_minute: 600 }"],
+    )
+
+
+class CapacityEntry(Shape):
+    """What one backend takes."""
+
+    at_once: int = Field(
+        description="how many answers it may give at once", examples=[32], json_schema_extra={"minimum": 1}
+    )
+    queue: int = Field(
+        default_factory=int,  # left out means half of at_once: see `model_fields_set`
+        description="how many requests may wait for a place; left out, half of at_once",
+        examples=[16],
+        json_schema_extra={"minimum": 0},
+    )
+    wait: float = Field(
+        default=WAIT_SECONDS,
+        description="how many seconds a request may wait for a place",
+        examples=[10],
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": LONGEST_WAIT},
+    )
 
 
 _PATCH = Field(
@@ -121,6 +164,11 @@ _Patch = Annotated[dict[str, Any], _PATCH]
 class Document(Profile):
     """A policy: which adapters exist, when each speaks, for whom."""
 
+    capacity: dict[str, CapacityEntry] = Field(
+        default_factory=dict,
+        description="a mapping of backends to what they take",
+        examples=["primary: { at_once: 32 }"],
+    )
     tenants: dict[str, _Patch] = Field(
         default_factory=dict,
         description="a mapping of tenant names to merge patches (RFC 7396) over this document",

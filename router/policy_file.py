@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from router.core.check import check, check_isolation
+from router.core.check import check, check_isolation, near
 from router.core.errors import PolicyInvalid, Problem
+from router.core.limits import Capacity, Limits, check_capacity
 from router.core.method import canonical
 from router.core.policy import Adapter, Always, Policies, Policy, WhenAsked, WhenLabel
 from router.policy_callers import DEFAULT_TENANT, Caller, Callers, place
@@ -52,10 +54,12 @@ def resolve(written: Written, labels: frozenset[str] | None = None) -> Policies:
         problems += _new(found, problems, caller, written)
     known = {problem.where for problem in problems}
     problems += [problem for problem in callers.problems if problem.where not in known]
+    capacity = {} if document is None else _capacity(document)
+    problems += _wrong_capacity(capacity, profiles.values(), written)
     if problems or document is None:
         raise PolicyInvalid(sorted(problems, key=lambda problem: problem.line or 0))
     revisions = sorted([tenant, role or "", policy.revision] for (tenant, role), policy in profiles.items())
-    return Policies(profiles, _digest(revisions))
+    return Policies(profiles, _digest(revisions), capacity)
 
 
 def _placed(problem: Problem, place_of: Place) -> Problem:
@@ -95,7 +99,32 @@ def _policy(profile: Profile, tenant: str, role: str | None) -> Policy:
         revision=_revision(profile),
         tenant=tenant,
         role=role,
+        limits=_limits(profile),
     )
+
+
+def _limits(profile: Profile) -> Limits:
+    given = profile.limits
+    return Limits(**{key: getattr(given, key) for key in given.model_fields_set})
+
+
+def _capacity(document: Document) -> dict[str, Capacity]:
+    return {
+        name: Capacity.of(entry.at_once, entry.queue if "queue" in entry.model_fields_set else None, entry.wait)
+        for name, entry in document.capacity.items()
+    }
+
+
+def _wrong_capacity(
+    capacity: dict[str, Capacity], profiles: Iterable[Policy], written: Written
+) -> Iterator[Problem]:
+    known = frozenset(name for policy in profiles for name in policy.backends)
+    for name in sorted(capacity.keys() - known if known else ()):
+        where, file, line = place(written, ("capacity", name), ())
+        yield Problem(where, f"no backend is called {name!r}", near(name, known), file, line)
+    for name, key, problem in check_capacity(capacity):
+        where, file, line = place(written, ("capacity", name, key), ())
+        yield replace(problem, where=where, file=file, line=line)
 
 
 def _merge(profile: Profile) -> str:
@@ -122,7 +151,7 @@ def _adapter(name: str, entry: AdapterEntry) -> Adapter:
 
 def _revision(profile: Profile) -> str:
     """Return 16 hex digits over the resolved document: equal for files that mean the same."""
-    content = profile.model_dump(by_alias=True)
+    content = profile.model_dump(by_alias=True, exclude={"limits"})
     content["otherwise"].sort()
     content["may_ask"] = sorted(content["may_ask"]) if "may_ask" in profile.model_fields_set else None
     content["compose"]["merge"] = _merge(profile)

@@ -66,6 +66,21 @@ class Claims(Protocol):
         ...
 
 
+class Meter(Protocol):
+    """Counts requests for all replicas, see `core/quota.py`. Raises CacheUnavailable instead of waiting."""
+
+    async def spend(self, keys: Sequence[bytes], costs: Sequence[int]) -> tuple[bool, list[int]]:
+        """Add each cost (microseconds) to its key's backlog, if all of them fit into a minute.
+
+        Return whether they did, and the backlogs before. One round trip.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        ...
+
+
 class OutcomeStore(Protocol):
     """Keeps what people thought of decisions. What `add` returned from is not lost."""
 

@@ -188,8 +188,9 @@ class Router:
 
         `decided` hears who will speak before the engine is asked: a channel may tell that to whoever waits.
         """
-        state = self.state
+        state, caller = self.state, (ask.tenant, ask.role)
         with state.fleet.held():  # a reload meanwhile must not retire these engines under the request
+            state.fleet.admission.refuse_early(state.policies.profile(*caller).backends, caller)
             routed = await self._decide(ask, state)
             if decided is not None:
                 decided(routed)
@@ -197,7 +198,7 @@ class Router:
             if routed.reading.confirms is not None:
                 return routed, Reply("router", False, _confirm(routed))
             prompt = Prompt(routed.decision.blend, routed.reading.messages, ask.parameters, routed.id)
-            return routed, await state.fleet.dispatch(attempts, prompt)
+            return routed, await state.fleet.dispatch(attempts, prompt, caller)
 
     async def judge(
         self,

@@ -13,6 +13,7 @@ from typing import TypeVar
 import uvicorn
 from fastapi import FastAPI
 
+from router.cli.connections import ConnectionLimits, limited
 from router.core.errors import BackendFailed, BlendUnavailable
 from router.core.facts import Fact
 from router.core.reply import Delta, Event, Finish, Inventory, Prompt, Usage
@@ -123,12 +124,18 @@ class Facts:
 
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[str]:
-    """Serve `app` with a real uvicorn on a loopback port; yields its address."""
+    """Serve `app` as `agoge serve` does, with a real uvicorn on a loopback port; yields its address."""
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2)
+        config = uvicorn.Config(
+            app,
+            http=limited(ConnectionLimits()),
+            ws="none",
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=2,
         )
+        server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from router.caches.memory import MemoryCache
-from router.ports import Claims, DecisionCache
+from router.ports import Claims, DecisionCache, Meter
 
 CLAIM_SECONDS = 1.0  # that a claim may take
 
@@ -66,6 +66,21 @@ def open_claims(spec: str, purpose: str) -> Claims | None:
     url = f"{scheme}:{place}" + (f"?{left}" if left else "")
     # Patient, unlike the cache: losing a claim is a second answer, and nobody waits for this one.
     return RedisCache(url, timeout=CLAIM_SECONDS, prefix=f"agoge:{purpose}:".encode())
+
+
+def open_meter(spec: str) -> Meter | None:
+    """Return what counts requests for all replicas: the Redis of `spec`, None for any other cache.
+
+    Its keys are apart from the decisions. Raises ValueError as `open_cache` does.
+    """
+    scheme, _, rest = spec.partition(":")
+    if scheme not in ("redis", "rediss", "unix"):
+        return None
+    from router.caches.redis import RedisCache
+
+    place, _, query = rest.partition("?")
+    options, left = _options(f"{scheme}:", query, _REDIS, keep="db")
+    return RedisCache(f"{scheme}:{place}" + (f"?{left}" if left else ""), prefix=b"agoge:r:", **options)
 
 
 def _options(

@@ -22,12 +22,34 @@ from typing import Any, TypeVar
 
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
+from router.core.quota import MINUTE
 from router.ports import CacheUnavailable
 from router.redis_address import without_password
 from router.redis_pool import redis_at
 
 T = TypeVar("T")
 SLOW = 3  # answers in a row that came too late, after which the cache is left alone
+
+
+_SPEND = f"""
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local fits, answer = 1, {{}}
+for i, key in ipairs(KEYS) do
+  local backlog = math.max(0, tonumber(redis.call('GET', key) or now) - now)
+  if backlog + ARGV[i] > {MINUTE} then fits = 0 end
+  answer[i + 1] = backlog
+end
+answer[1] = fits
+if fits == 1 then
+  for i, key in ipairs(KEYS) do
+    local backlog = answer[i + 1] + ARGV[i]
+    redis.call('SET', key, string.format('%.0f', now + backlog), 'PX', math.ceil(backlog / 1000))
+  end
+end
+return answer
+"""
+"""KEYS hold when a backlog is worked off (core/quota.py), by the server's clock: the replicas' may differ."""
 
 
 class RedisCache:
@@ -76,6 +98,7 @@ class RedisCache:
         # What an operation may take after its caller has left: enough for a slow handshake, then it is over.
         patience = max(1.0, 2 * timeout)
         self._client = redis_at(url, connections=connections, patience=patience, connect=patience)
+        self._spend: Callable[..., Awaitable[list[int]]] = self._client.register_script(_SPEND)
 
     def __repr__(self) -> str:
         return f"RedisCache({self._place}, ttl={self.ttl:g}, timeout={self.timeout:g})"
@@ -124,6 +147,18 @@ class RedisCache:
             return bool(await self._client.set(self._name(key), b"1", px=max(1, round(seconds * 1000)), nx=True))
 
         return await self._within_time(take)
+
+    async def spend(self, keys: Sequence[bytes], costs: Sequence[int]) -> tuple[bool, list[int]]:
+        """Add each cost (microseconds) to its key's backlog, if all fit into a minute: one script, by one clock.
+
+        Return whether they did, and the backlogs before. Raises CacheUnavailable.
+        """
+
+        async def count() -> list[int]:
+            return await self._spend(keys=[self._name(key) for key in keys], args=costs)
+
+        allowed, *backlogs = await self._within_time(count)
+        return bool(allowed), backlogs
 
     async def aclose(self) -> None:
         """Close every connection; operations still under way are given up. Later calls raise CacheUnavailable."""

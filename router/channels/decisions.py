@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from router.channels.batch import decide_all, read_batch
 from router.channels.openai import read_model
 from router.channels.openapi import DECISION_BODY, DECISION_RESPONSES, REMEMBERED_RESPONSES, SHOWN_KEY
+from router.channels.rate_limits import spend
 from router.channels.request_id import request_id
 from router.channels.wire import (
     Identify,
@@ -59,7 +60,9 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
                 ask = Ask(_conversation(named), read_model(named), {}, tenant, role, request_id(request))
                 return (await decide_and_explain(router, ask))[0]
 
-            decided = await unless_gone(request, decide_all(router, read_batch(body), one))
+            entries = read_batch(body)
+            await spend(request, len(entries) - 1)
+            decided = await unless_gone(request, decide_all(router, entries, one))
             return JSONResponse({"object": "list", "data": decided})
         ask = Ask(_conversation(body), read_model(body), {}, tenant, role, request_id(request))
         told, headers = await unless_gone(request, decide_and_explain(router, ask, _for_engine(body)))

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from router.cli.lazy import LazyGroup
-from router.cli.policy_text import adapter_lines, as_json, changes, closure_in_words
+from router.cli.policy_text import adapter_lines, as_json, changes, closure_in_words, limits_in_words
 from router.core.errors import PolicyInvalid, Problem, Refused
 from router.core.policy import Policies, Policy
 from router.core.reachable import ordered, reachable
@@ -124,6 +124,7 @@ def _show(policy: Policy) -> None:
         f"nobody passes a gate: {', '.join(policy.otherwise) or 'nobody joins'}",
         f"may be asked for: {', '.join(policy.askable())}",
         f"engines, in order: {', '.join(policy.backends)}",
+        f"limits: {limits_in_words(policy)}",
         f"reachable blends: {len(reachable(policy))}",
     ):
         console.print(line, markup=False)

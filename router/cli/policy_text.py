@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from router.cli.tables import counted
 from router.core.blend import Blend, written
+from router.core.limits import Capacity
 from router.core.policy import Adapter, Always, Policies, Policy, WhenLabel
 from router.core.reachable import ordered, reachable
 
@@ -66,6 +68,7 @@ def as_json(policy: Policy) -> dict[str, Any]:
         "otherwise": list(policy.otherwise),
         "backends": list(policy.backends),
         "may_ask": None if policy.may_ask is None else sorted(policy.may_ask),
+        "limits": {key: value for key, value in asdict(policy.limits).items() if value is not None},
         "askable": list(policy.askable()),
         "blends": len(reachable(policy)),
     }
@@ -97,8 +100,12 @@ def changes(old: Policies, new: Policies) -> dict[str, Any]:
         before, after = old.profiles.get(key), new.profiles.get(key)
         if before is None or after is None:
             lines.append(f"{caller(*key)}: {'added' if before is None else 'removed'}")
-        elif before.revision != after.revision:
+        elif (before.revision, before.limits) != (after.revision, after.limits):
             lines += [f"{caller(*key)}: {line}" for line in _profile_changes(before, after)]
+    for name in sorted(old.capacity.keys() | new.capacity.keys()):
+        took, takes = old.capacity.get(name), new.capacity.get(name)
+        if took != takes:
+            lines.append(f"capacity.{name}: {_capacity(took)} -> {_capacity(takes)}")
     had, has = _every(old), _every(new)
     return {
         "revision": {"old": old.revision, "new": new.revision},
@@ -116,6 +123,19 @@ def _blend_json(blend: Blend) -> dict[str, Any]:
     return {"id": blend.id, "blend": str(blend), "alone": blend.alone}
 
 
+def _capacity(capacity: Capacity | None) -> str:
+    return "the usual" if capacity is None else _plain(asdict(capacity))
+
+
+def limits_in_words(policy: Policy) -> str:
+    """Return what a caller may take, for a person."""
+    limits = policy.limits
+    parts = [f"{limits.at_once} at once"] if limits.at_once is not None else []
+    if limits.per_minute is not None:
+        parts.append(f"{limits.per_minute} per minute")
+    return ", ".join(parts) or "none"
+
+
 def _profile_changes(old: Policy, new: Policy) -> Iterator[str]:
     before, after = as_json(old), as_json(new)
     for name in sorted(before["adapters"].keys() | after["adapters"].keys()):
@@ -126,7 +146,7 @@ def _profile_changes(old: Policy, new: Policy) -> Iterator[str]:
         for key in had:
             if had[key] != has[key]:
                 yield f"{name}.{key}: {_plain(had[key])} -> {_plain(has[key])}"
-    for key in ("base", "compose", "otherwise", "backends", "may_ask"):
+    for key in ("base", "compose", "otherwise", "backends", "may_ask", "limits"):
         if before[key] != after[key]:
             yield f"{key}: {_plain(before[key])} -> {_plain(after[key])}"
 
@@ -134,7 +154,8 @@ def _profile_changes(old: Policy, new: Policy) -> Iterator[str]:
 def _plain(value: Any) -> str:
     match value:
         case dict():
-            return "{ " + ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items()) + " }"
+            inside = ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items())
+            return f"{{ {inside} }}" if inside else "{}"
         case list():
             return "[" + ", ".join(map(_plain, value)) + "]"
         case bool():

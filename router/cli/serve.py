@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -21,17 +22,25 @@ from router.wiring.settings import Settings
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=PORT, default=8080, show_default=True, help="0 takes any free one.")
 @click.option(
+    "--connections",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="How many clients may be connected at once.",
+)
+@click.option(
     "--log/--no-log", default=True, show_default=True, help="One JSON line per fact, without prompt text."
 )
 @click.option("--log-engine-errors", is_flag=True, help="Log what failing engines say; it may quote prompts.")
-def command(host: str, port: int, log: bool, log_engine_errors: bool, **options: Any) -> None:
+def command(host: str, port: int, connections: int, log: bool, log_engine_errors: bool, **options: Any) -> None:
     """Serve."""
     sinks = [LogSink(engine_messages=log_engine_errors)] if log else []
     lines = logging.StreamHandler()
     lines.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[lines], force=True)
     try:
-        run(_serve(read_settings(**options), host, port, sinks))
+        settings = replace(read_settings(**options), connections=connections)
+        run(_serve(settings, host, port, sinks))
     except (AgogeError, OSError) as error:
         fail(error)
 

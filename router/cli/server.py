@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 import click
 import uvicorn
 
+from router.cli.connections import ConnectionLimits, limited
 from router.core.errors import AgogeError
-from router.core.facts import Fact
+from router.core.facts import Fact, RequestRefused
 from router.ports import Sink
 from router.wiring.app import Running, running
 from router.wiring.settings import Settings
@@ -146,6 +147,10 @@ async def serving(
             say.pause()
             raise
         say.done()
+
+        def refusing(code: str, status: int) -> None:
+            live.router.record(RequestRefused(code, status))
+
         config = uvicorn.Config(
             live.app,
             log_level="warning",
@@ -154,8 +159,9 @@ async def serving(
             timeout_graceful_shutdown=GRACE_SECONDS,
             server_header=False,
             proxy_headers=False,  # nothing here depends on a client's address, so nobody is believed about it
-            ws="none",
             lifespan="off",
+            http=limited(ConnectionLimits(connections=settings.connections), refusing),
+            ws="none",
         )
         server = _Server(config)
         logging.getLogger("uvicorn.error").addFilter(_not_our_own_cancelling)

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from itertools import chain
 
 from router.core.errors import Problem
+from router.core.limits import check_limits
 from router.core.method import RIGHT, canonical
 from router.core.policy import Adapter, Always, Policy, WhenAsked, WhenLabel
 from router.core.reachable import closure_size, reachable_names
@@ -45,6 +46,7 @@ def check(policy: Policy, labels: frozenset[str] | None = None) -> list[Problem]
             _compose(policy),
             _backends(policy),
             _may_ask(policy),
+            check_limits(policy.limits),
         )
     )
     return problems or list(_closure(policy))

@@ -8,6 +8,8 @@ AgogeError
     ├── Contradiction        400  the user asked for things that exclude each other
     ├── Unauthenticated      401  no key, or an unknown one
     ├── Forbidden            403  the name exists, this caller may not ask for it
+    ├── RateLimited          429  this caller has sent more per minute than the policy allows
+    ├── Overloaded           429  no place at an engine, and no room left to wait for one
     ├── BlendUnavailable     503  no backend has this blend in its inventory: never sent, never replaced
     └── BackendFailed        an engine failed; carries the engine's name
         ├── BackendOverloaded    429  the engine is full; try the next one or later
@@ -104,6 +106,18 @@ class Forbidden(Refused):
     """The name exists, but this caller's policy does not let them ask for it."""
 
     status, code, type = 403, "mode_forbidden", "permission_error"
+
+
+class RateLimited(Refused):
+    """The caller has sent more requests per minute than the policy allows."""
+
+    status, code, type = 429, "rate_limit_exceeded", "requests"
+
+
+class Overloaded(Refused):
+    """Every place at the engines is taken, and nobody else may wait for one. `retry_after` is always there."""
+
+    status, code, type = 429, "overloaded", "rate_limit_error"
 
 
 class BlendUnavailable(Refused):

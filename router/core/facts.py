@@ -27,9 +27,9 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class CacheFailed:
-    """A cache call failed or was too slow; the request went on without it. `operation` is get, put or claim."""
+    """A cache call failed or was too slow; the request went on without it."""
 
-    operation: Literal["get", "put", "claim"]
+    operation: Literal["get", "put", "claim", "spend"]
     error: str
 
 
@@ -71,6 +71,15 @@ class RequestRefused:
 
     code: str
     status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Occupied:
+    """How many answers a backend gives now, and how many requests wait for a place there. For gauges."""
+
+    backend: str
+    in_use: int
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,7 @@ Fact = (
     | BackendAttemptFailed
     | Abandoned
     | RequestRefused
+    | Occupied
     | PolicyReloaded
     | ReplicaEjected
     | CanaryFinished

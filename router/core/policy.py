@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 
 from router.core.blend import Blend
 from router.core.errors import Forbidden
+from router.core.limits import UNLIMITED, Caller, Capacity, Limits
 from router.core.method import EXACT
 
 
@@ -60,7 +61,7 @@ class Policy:
     `refuse_conflict_above`: the share of what an adapter knows alone that it may lose in a blend, before the
     blend's build is refused; None means no such gate.
     `may_ask`: the `asked`-only adapters this caller may name; None means all of them.
-    `revision`: SHA-256 (hex, 16 digits) of the resolved document.
+    `revision`: SHA-256 (hex, 16 digits) of the resolved document without its `limits`: they decide nothing.
     """
 
     base: str
@@ -74,6 +75,7 @@ class Policy:
     revision: str = ""
     tenant: str = "default"
     role: str | None = None
+    limits: Limits = UNLIMITED
 
     def adapter(self, name: str) -> Adapter:
         """Return the adapter called `name`; KeyError when there is none."""
@@ -118,10 +120,28 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """Every profile of one policy file: (tenant, role) -> Policy. ("default", None) is always there."""
+    """Every profile of one policy file: (tenant, role) -> Policy. ("default", None) is always there.
 
-    profiles: Mapping[tuple[str, str | None], Policy]
+    `capacity`: what backends take, by name; those that are not in it take the usual.
+    """
+
+    profiles: Mapping[Caller, Policy]
     revision: str
+    capacity: Mapping[str, Capacity] = field(default_factory=dict)
+
+    def counted(self, tenant: str, role: str | None) -> tuple[tuple[Caller, Limits], ...]:
+        """Return who is counted for a request: the tenant, and the role where its limits are others.
+
+        A role's limits lie within its tenant's. Nobody is counted for a caller that the policy does not have.
+        """
+        policy, of_all = self.profiles.get((tenant, role)), self.profiles.get((tenant, None))
+        if policy is None or of_all is None:
+            return ()
+        own, whole = policy.limits.beside(of_all.limits), of_all.limits
+        found: list[tuple[Caller, Limits]] = [((tenant, None), whole)] if whole else []
+        if own:
+            found.append(((tenant, role), own))
+        return tuple(found)
 
     def profile(self, tenant: str, role: str | None) -> Policy:
         """Return the caller's profile. Raises Forbidden when the keys name a tenant or role the policy lacks."""

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-from router.core.facts import BackendAttemptFailed, Decided, Fact
+from router.core.facts import BackendAttemptFailed, Decided, Fact, Occupied
 from router.core.recorded import fields_of
 
 
@@ -32,6 +32,8 @@ class LogSink:
 
     def record(self, fact: Fact) -> None:
         """Write one fact."""
+        if isinstance(fact, Occupied):  # a gauge: it would be two lines per request
+            return
         line: dict[str, object] = {"time": round(time.time(), 3), "fact": type(fact).__name__}
         if isinstance(fact, Decided):
             line |= fields_of(fact)

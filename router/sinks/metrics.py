@@ -13,6 +13,7 @@ from router.core.facts import (
     Decided,
     Fact,
     Judged,
+    Occupied,
     PolicyReloaded,
     ReplicaEjected,
     RequestRefused,
@@ -75,6 +76,12 @@ class MetricsSink:
         self._refused = Counter(
             "agoge_refused", "Requests that got an error.", ["code", "status"], registry=registry
         )
+        self._in_use = Gauge(
+            "agoge_slots_in_use", "Answers that a backend gives now.", ["backend"], registry=registry
+        )
+        self._waiting = Gauge(
+            "agoge_queue_depth", "Requests that wait for a place at a backend.", ["backend"], registry=registry
+        )
         self._reloads = Counter("agoge_policy_reloads", "Policy files read again.", ["outcome"], registry=registry)
         self._policy_bad = Gauge(
             "agoge_policy_stale", "1 while the policy file on disk is invalid and an older one is in force.",
@@ -133,6 +140,9 @@ class MetricsSink:
                 self._abandoned.labels(backend).inc()
             case RequestRefused(code=code, status=status):
                 self._refused.labels(code, str(status)).inc()
+            case Occupied(backend=backend, in_use=in_use, waiting=waiting):
+                self._in_use.labels(backend).set(in_use)
+                self._waiting.labels(backend).set(waiting)
             case PolicyReloaded(revision=revision, error=error):
                 self._reloads.labels("refused" if error else "loaded").inc()
                 self._policy_bad.set(1 if error else 0)

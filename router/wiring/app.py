@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 import classifiers
 from router import __version__
-from router.caches import open_cache
+from router.caches import open_cache, open_meter
 from router.channels import errors
 from router.channels.completions import completion_routes
 from router.channels.decisions import decision_routes
@@ -20,6 +20,7 @@ from router.channels.feedback import feedback_routes
 from router.channels.health import health_routes
 from router.channels.models import model_routes
 from router.channels.openai import chat_routes
+from router.channels.rate_limits import RateLimits
 from router.channels.request_id import RequestIds
 from router.channels.responses import response_routes
 from router.channels.wire import Identify
@@ -30,6 +31,7 @@ from router.lemmas import RussianLemmatizer
 from router.outcomes import open_outcomes
 from router.policy_file import load_policies
 from router.ports import DecisionCache, OutcomeStore, Sink
+from router.rates import Rates
 from router.service import Router
 from router.sinks.metrics import CONTENT_TYPE, MetricsSink
 from router.typos import Speller
@@ -69,6 +71,8 @@ async def running(
     async with AsyncExitStack() as opened:
         cache = _cache(settings)  # what is quick to refuse comes before what is slow
         opened.push_async_callback(cache.aclose)
+        if (meter := open_meter(settings.cache)) is not None:
+            opened.push_async_callback(meter.aclose)
         speaks_http(settings)
         if (outcomes := _outcomes(settings)) is not None:
             opened.push_async_callback(outcomes.aclose)
@@ -89,7 +93,7 @@ async def running(
             asyncio.create_task(watch.run()),
             asyncio.create_task(_look(router, settings.inventory_seconds)),
         )
-        app = build_app(router, watch, metrics, identify)
+        app = build_app(router, watch, metrics, identify, Rates(record, meter, secret))
         if speaks_http(settings):
             opened.push_async_callback(mount_slack(app, settings, router).aclose)
         yield Running(router, app, watch)
@@ -116,8 +120,10 @@ async def open_scorer(settings: Settings, progress: Progress | None = None) -> C
     return ClassifierScorer(classifier, await asyncio.to_thread(Speller, texts, RussianLemmatizer().knows))
 
 
-def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify: Identify) -> FastAPI:
-    """Return the application: every channel on one router."""
+def build_app(
+    router: Router, watch: PolicyWatch, metrics: MetricsSink, identify: Identify, rates: Rates | None = None
+) -> FastAPI:
+    """Return the application: every channel on one router. Without `rates` this process counts requests alone."""
     app = FastAPI(
         title="Agoge",
         version=__version__,
@@ -141,7 +147,8 @@ def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify
     for routes in (*busy, *others):
         app.include_router(routes)
     app.add_middleware(Direct, routers=busy, failed=failed)
-    app.add_middleware(RequestIds)  # added last, so it is the outer one
+    app.add_middleware(RateLimits, router, identify, rates or Rates(router.record))
+    app.add_middleware(RequestIds)  # the last one is the outermost: it names refusals too
     return app
 
 

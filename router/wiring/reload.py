@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from router.admission import Admission
 from router.core.errors import AgogeError
 from router.core.facts import Fact, PolicyReloaded
 from router.core.modes import Lemmatizer, Modes
@@ -17,7 +18,7 @@ from router.core.reachable import reachable
 from router.fleet import Fleet
 from router.lemmas import RussianLemmatizer
 from router.policy_file import load_policies
-from router.ports import Backend, Looked, Scorer
+from router.ports import Backend, Looked, Replicated, Scorer
 from router.service import Router, State
 from router.wiring.addresses import Address, addresses
 from router.wiring.backends import open_backend
@@ -61,6 +62,7 @@ class Loader:
         self._opener = opener
         self._lemmatizer = RussianLemmatizer()  # its dictionary is read once, not at every reload
         self._open: dict[Address, Backend] = {}
+        self._admission = Admission(record)  # of every fleet: answers under way keep their places
         self.stamp: object = None
 
     async def load(self) -> State:
@@ -79,7 +81,8 @@ class Loader:
                 if address not in self._open:
                     opened[address] = await self._opener(address, rules.policies, self._settings)
             reused: Mapping[Address, Backend] = self._open | opened
-            fleet = Fleet({name: reused[address] for name, address in wanted.items()}, self._record)
+            backends = {name: reused[address] for name, address in wanted.items()}
+            fleet = Fleet(backends, self._record, self._admission)
             for name, backend in fleet.backends.items():
                 if isinstance(backend, Looked):
                     backend.look_after(blends_of(name, rules.policies), self._record)
@@ -88,7 +91,13 @@ class Loader:
             await asyncio.gather(*(backend.aclose() for backend in opened.values()), return_exceptions=True)
             raise
         self._open = {address: reused[address] for address in wanted.values()}
+        self._admission.apply(rules.policies, {name: engines(each) for name, each in fleet.backends.items()})
         return replace(rules, fleet=fleet)
+
+
+def engines(backend: Backend) -> int:
+    """Return how many engines stand behind a backend."""
+    return len(backend.states()) if isinstance(backend, Replicated) else 1
 
 
 class PolicyWatch:

@@ -35,7 +35,7 @@ class Settings:
     """Everything that is not policy. `backends` gives the policy's backend names their addresses.
 
     `blends` is the folder that `agoge blends build` wrote; given, engines that serve one adapter per request are
-    asked for what was built there and for nothing else.
+    asked for what was built there and for nothing else. `connections`: how many clients may be connected at once.
     """
 
     policy: Path = field(default_factory=lambda: shipped("policies", "default.yaml"))
@@ -51,6 +51,7 @@ class Settings:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     reload_seconds: float = 1.0
     inventory_seconds: float = 5.0
+    connections: int = 1000
 
     def secret(self) -> bytes:
         """Return the key of the cache's digests: random per process in memory, shared for a shared cache.

@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from router.core.limits import Limits
 from router.core.policy import Always, WhenAsked, WhenLabel
 from router.core.reachable import reachable
 from router.keys_file import load_keys
@@ -66,7 +67,7 @@ def test_the_default_policy_is_the_documented_one() -> None:
 
 def test_the_guides_examples_are_sound(tmp_path: Path) -> None:
     """docs/policy.md: its first policy loads, and its keys file knows the key that its digest is of."""
-    policy, cases, tenants, keys = re.findall(
+    policy, cases, tenants, keys, limits = re.findall(
         r"```yaml\n(.*?)```", (ROOT / "docs/policy.md").read_text(), re.DOTALL
     )
     whole = parse_yaml(policy.encode(), "docs/policy.md")
@@ -80,6 +81,12 @@ def test_the_guides_examples_are_sound(tmp_path: Path) -> None:
     medicine = "  medicine: { from: ./m, when: { label: medicine, at_least: 0.7 } }\n"
     joined = parse_yaml((policy.replace("adapters:\n", f"adapters:\n{medicine}") + tenants).encode(), "x")
     assert ("clinic", "intern") in resolve(joined).profiles
+    limited = resolve(parse_yaml((policy + limits).encode(), "x"))
+    assert limited.counted("clinic", "intern") == (
+        (("clinic", None), Limits(8, 60)),
+        (("clinic", "intern"), Limits(1)),
+    )
+    assert limited.counted("house", None) == ()
 
 
 def test_the_default_cases_reach_every_blend() -> None:
