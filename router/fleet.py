@@ -16,6 +16,7 @@ from router.core.errors import BackendBroken, BackendFailed, BlendUnavailable, R
 from router.core.facts import Abandoned, Fact
 from router.core.plan import Plan, plan
 from router.core.reply import Event, Inventory, Prompt
+from router.core.trace import current, under
 from router.ports import Backend
 from router.stream import Reply, Stream, close, failed, place, unexpected
 
@@ -110,26 +111,29 @@ class Fleet:
     async def _attempt(self, name: str, prompt: Prompt) -> Reply:
         started = time.monotonic()
         source: AsyncIterator[Event] | None = None
+        span = current().child("dispatch", {"backend": name, "blend": prompt.blend.id}, calls=True)
         self.hold()
         try:
-            source = self.backends[name].stream(prompt)
-            first = await anext(source)
+            with under(span):
+                source = self.backends[name].stream(prompt)
+                first = await anext(source)
         except BaseException as error:
             try:
                 if source is not None:
                     await close(source)
             finally:
                 self.release()
+                span.end(error.code if isinstance(error, Refused) else type(error).__name__)
             if isinstance(error, asyncio.CancelledError):
-                self.record(Abandoned(prompt.request_id, name))
+                self.record(Abandoned(prompt.request_id, name, started=False))
             if isinstance(error, StopAsyncIteration):
                 raise BackendBroken("the engine closed the stream without a word", backend=name) from None
             if isinstance(error, Exception) and not isinstance(error, Refused):
                 raise unexpected(name, error) from error
             raise
-        return Reply(
-            name, name in self._stand_ins, Stream(name, prompt, source, first, started, self.record, self.release)
-        )
+        span.event("first event")
+        stream = Stream(name, prompt, source, first, started, self.record, self.release, span)
+        return Reply(name, name in self._stand_ins, stream)
 
     @contextmanager
     def held(self) -> Iterator[None]:

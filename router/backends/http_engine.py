@@ -31,6 +31,7 @@ from router.core.errors import (
     Refused,
 )
 from router.core.reply import Event
+from router.core.trace import current
 
 Body = Mapping[str, Any]
 CHAT = "/v1/chat/completions"
@@ -205,7 +206,7 @@ class HttpEngine:
                 response = await self._client().post(
                     self._base_url + path,
                     json=body,
-                    headers={"X-Request-Id": request_id} if request_id else None,
+                    headers={"X-Request-Id": request_id, **current().headers} if request_id else None,
                     allow_redirects=False,
                     trace_request_ctx=check,
                 )

@@ -22,6 +22,7 @@ from router.channels.models import model_routes
 from router.channels.openai import chat_routes
 from router.channels.request_id import RequestIds
 from router.channels.responses import response_routes
+from router.channels.traced import Traced
 from router.channels.wire import ClientGone, Identify
 from router.core.facts import Fact, PolicyReloaded
 from router.core.policy import Policies
@@ -29,7 +30,7 @@ from router.keys_file import load_keys
 from router.lemmas import RussianLemmatizer
 from router.outcomes import open_outcomes
 from router.policy_file import load_policies
-from router.ports import DecisionCache, OutcomeStore, Sink
+from router.ports import DecisionCache, OutcomeStore, Sink, Tracer
 from router.service import Router
 from router.sinks.metrics import CONTENT_TYPE, MetricsSink
 from router.typos import Speller
@@ -37,6 +38,7 @@ from router.wiring.reload import Loader, PolicyWatch
 from router.wiring.scorer import ClassifierScorer
 from router.wiring.settings import Settings, SettingsInvalid
 from router.wiring.slack import mount_slack, speaks_http
+from router.wiring.tracing import open_traces
 
 Progress = Callable[[str, float | None], None]  # (what is being done, share done in [0, 1] or None)
 
@@ -59,14 +61,17 @@ async def running(
     Raises AgogeError (a bad policy, setting or artefact) before anything is served.
     """
     say: Progress = progress or (lambda what, share: None)
-    metrics = MetricsSink()
-    all_sinks = (metrics, *sinks)
+    metrics = MetricsSink(__version__)
+    traces = open_traces(settings)
+    all_sinks: tuple[Sink, ...] = (metrics, *sinks) if traces is None else (metrics, traces, *sinks)
 
     def record(fact: Fact) -> None:
         for sink in all_sinks:
             sink.record(fact)
 
     async with AsyncExitStack() as opened:
+        if traces is not None:
+            opened.push_async_callback(asyncio.to_thread, traces.close)
         cache = _cache(settings)  # what is quick to refuse comes before what is slow
         opened.push_async_callback(cache.aclose)
         speaks_http(settings)
@@ -89,7 +94,7 @@ async def running(
             asyncio.create_task(watch.run()),
             asyncio.create_task(_look(router, settings.inventory_seconds)),
         )
-        app = build_app(router, watch, metrics, identify)
+        app = build_app(router, watch, metrics, identify, traces)
         if speaks_http(settings):
             opened.push_async_callback(mount_slack(app, settings, router).aclose)
         yield Running(router, app, watch)
@@ -116,7 +121,13 @@ async def open_scorer(settings: Settings, progress: Progress | None = None) -> C
     return ClassifierScorer(classifier, await asyncio.to_thread(Speller, texts, RussianLemmatizer().knows))
 
 
-def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify: Identify) -> FastAPI:
+def build_app(
+    router: Router,
+    watch: PolicyWatch,
+    metrics: MetricsSink,
+    identify: Identify,
+    tracer: Tracer | None = None,
+) -> FastAPI:
     """Return the application: every channel on one router."""
     app = FastAPI(
         title="Agoge",
@@ -127,6 +138,8 @@ def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify
         redirect_slashes=False,  # a redirect would be built from whatever Host the client made up
     )
     app.add_middleware(RequestIds)
+    if tracer is not None:
+        app.add_middleware(Traced, tracer=tracer)
     errors.install(app, router)
     app.include_router(chat_routes(router, identify))
     app.include_router(response_routes(router, identify))
