@@ -11,7 +11,10 @@ from router.core.trace import under
 from router.ports import Tracer
 
 UNTRACED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds, by nobody in particular
-_CARRIED = ("traceparent", "tracestate")
+_HEADER = b"traceparent"
+_LONGEST = (
+    512  # bytes: W3C's limit for what carries a trace; tracestate, which strangers may fill, is not read at all
+)
 
 
 class Traced:
@@ -25,8 +28,8 @@ class Traced:
         if scope["type"] != "http" or scope["path"] in UNTRACED_PATHS:
             await self._app(scope, receive, send)
             return
-        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        span = self._tracer.request({name: given[name] for name in _CARRIED if name in given})
+        parent = dict(scope["headers"]).get(_HEADER, b"")[:_LONGEST].decode("latin-1")
+        span = self._tracer.request({_HEADER.decode(): parent})
         status, wrong = 500, ""
 
         async def noted(message: Message) -> None:
