@@ -33,17 +33,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.prometheus)
+            item.add_marker(pytest.mark.timeout(900))  # the first one waits for the classifier to be trained
 
 
 @dataclass(frozen=True)
 class Prometheus:
     """Its HTTP API."""
 
-    url: str
+    client: httpx.Client
 
     def ask(self, path: str, **parameters: str) -> Any:
         """Return the `data` of an answer."""
-        said = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30).json()
+        said = self.client.get(f"/api/v1/{path}", params=parameters).json()
         assert said["status"] == "success", (parameters, said)
         return said["data"]
 
@@ -77,9 +78,8 @@ def scraping(binaries: Path, folder: Path, agoge: str) -> Iterator[Prometheus]:
     assert SHIPPED_TARGET in text
     assert SHIPPED_INTERVAL in text
     text = text.replace(SHIPPED_TARGET, f'"{agoge.removeprefix("http://")}"')
-    text = text.replace(SHIPPED_RULES, f"{SHIPPED}/{SHIPPED_RULES}")
     text = text.replace(SHIPPED_INTERVAL, "scrape_interval: 1s").replace(
-        "agoge.rules.yml", f"{SHIPPED}/agoge.rules.yml"
+        SHIPPED_RULES, f"{SHIPPED}/{SHIPPED_RULES}"
     )
     (folder / "prometheus.yml").write_text(text, "utf-8")
     port = free_port()
@@ -88,18 +88,20 @@ def scraping(binaries: Path, folder: Path, agoge: str) -> Iterator[Prometheus]:
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen([binaries / "prometheus", *options, listen], stderr=log)
         try:
-            url = f"http://127.0.0.1:{port}"
-            end = time.monotonic() + SECONDS
-            while True:
-                assert process.poll() is None, (folder / "prometheus.log").read_text()
-                assert time.monotonic() < end, (folder / "prometheus.log").read_text()
-                try:
-                    if httpx.get(f"{url}/-/ready", timeout=2).status_code == 200:
-                        break
-                except httpx.TransportError:
-                    pass
-                time.sleep(0.2)
-            yield Prometheus(url)
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+                end = time.monotonic() + SECONDS
+                while not _ready(client):
+                    assert process.poll() is None, (folder / "prometheus.log").read_text()
+                    assert time.monotonic() < end, (folder / "prometheus.log").read_text()
+                    time.sleep(0.2)
+                yield Prometheus(client)
         finally:
             process.terminate()
             process.wait(SECONDS)
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/-/ready").status_code == 200
+    except httpx.TransportError:
+        return False

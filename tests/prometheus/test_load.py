@@ -160,10 +160,11 @@ def test_prometheus_has_taken_the_shipped_alerts_and_none_fires(after: tuple[Pro
 def test_prometheus_can_answer_every_question_of_the_dashboard(after: tuple[Prometheus, Load]) -> None:
     prometheus, _ = after
     board = json.loads((ROOT / "deploy/grafana/agoge.json").read_text("utf-8"))
+    prometheus.until("sum(rate(agoge_answers_total[1h]))", lambda value: value is not None)  # takes two scrapes
     empty = []
     for panel in board["panels"]:
         for target in panel["targets"]:
-            asked = target["expr"].replace("$instance", ".*").replace("$__rate_interval", "1m")
+            asked = target["expr"].replace("$instance", ".*").replace("$__rate_interval", "1h")
             asked = asked.replace("$__range", "1h")
             assert "$" not in asked
             if not prometheus.ask("query", query=asked)["result"]:
