@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classifiers.calibration import Calibration
 from classifiers.encoders import Encoder
 from classifiers.encoders.text import has_words
 from classifiers.head import Head
 from classifiers.held_out import HeldOut
-from classifiers.neighbourhood import Neighbourhood
+from classifiers.neighbourhood import Neighbourhood, largest
 from classifiers.prediction import Neighbour, Prediction
 from classifiers.rows import Row, digest
 from classifiers.strangeness import MOST, strangeness
@@ -85,13 +84,16 @@ class Classifier:
         vector = self.encoder.encode([text])[0]
         cosines = self.neighbourhood.cosines(vector)
         scores = self.head.probabilities(cosines)
-        strange = float(strangeness(scores, self.neighbourhood.similarity(cosines)))
+        near = largest(cosines, max(k, self.neighbourhood.nearest))
+        strange = float(strangeness(scores, self.neighbourhood.similarity(cosines[near])))
         prediction = Prediction(
             scores=dict(zip(self.labels, scores.tolist(), strict=True)),
             out_of_domain=strange > self.limit,
             strangeness=strange,
         )
-        return prediction, self._neighbours(cosines, k)
+        return prediction, tuple(
+            Neighbour(self.rows[i].text, self.rows[i].label, float(cosines[i])) for i in near[: max(k, 0)]
+        )
 
     def save(self, folder: Path) -> None:
         """Write the artefact folder, atomically; see `classifiers.artefact`."""
@@ -105,11 +107,3 @@ class Classifier:
         from classifiers import artefact
 
         return artefact.load(folder, encoder)
-
-    def _neighbours(self, cosines: NDArray[np.float32], k: int) -> tuple[Neighbour, ...]:
-        if k <= 0:
-            return ()
-        k = min(k, len(cosines))
-        order = np.sort(np.argpartition(cosines, -k)[-k:])
-        order = order[np.argsort(-cosines[order], kind="stable")]
-        return tuple(Neighbour(self.rows[i].text, self.rows[i].label, float(cosines[i])) for i in order)

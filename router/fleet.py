@@ -16,6 +16,7 @@ from router.core.errors import BackendBroken, BackendFailed, BlendUnavailable, R
 from router.core.facts import Abandoned, Fact
 from router.core.plan import Plan, plan
 from router.core.reply import Event, Inventory, Prompt
+from router.core.stages import Stages
 from router.core.trace import current, under
 from router.ports import Backend
 from router.stream import Reply, Stream, close, failed, place, unexpected
@@ -86,16 +87,18 @@ class Fleet:
             await self.look(only_down=True)
             return plan(blend, backends, self.inventories)
 
-    async def dispatch(self, attempts: Plan, prompt: Prompt) -> Reply:
+    async def dispatch(self, attempts: Plan, prompt: Prompt, stages: Stages | None = None) -> Reply:
         """Return the first attempt that yields an event: until then nothing was promised to the client.
 
         Raises the last BackendFailed or BlendUnavailable when every attempt failed, and at once when trying
         elsewhere cannot help.
         """
         failure: BackendFailed | BlendUnavailable | None = None
+        stages = stages or Stages()
         for name in attempts.attempts:
             try:
-                return await self._attempt(name, prompt)
+                with stages("first"):
+                    return await self._attempt(name, prompt)
             except BlendUnavailable as error:  # it held the blend when it was last looked at; the next may still
                 failure = error
                 self.record(failed(prompt, name, error, started=False))

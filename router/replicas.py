@@ -198,6 +198,8 @@ class Replicas:
             for name, replica in self._all.items()
             if replica.inventory is not None and replica.inventory.serves(blend)
         }
+        if len(holding) < 2:
+            return list(holding.values())
         now = self.clock()
         loads = {name: replica.streams for name, replica in holding.items()}
         well = order(blend.id, {name: load for name, load in loads.items() if holding[name].open_to(now)})

@@ -206,8 +206,7 @@ class Router:
             if routed.reading.confirms is not None:
                 return routed, Reply("router", False, _confirm(routed))
             prompt = Prompt(routed.decision.blend, routed.reading.messages, ask.parameters, routed.id)
-            with stages("first"):
-                reply = await state.fleet.dispatch(attempts, prompt)
+            reply = await state.fleet.dispatch(attempts, prompt, stages)
             self.record(Began(routed.id, reply.backend, stages.seconds))
             return routed, reply
 

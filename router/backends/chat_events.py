@@ -137,7 +137,7 @@ class ChatEvents:
 
     def _parse(self, data: bytes) -> Mapping[str, Any]:
         try:
-            chunk = json.loads(data)
+            chunk = json.loads(data.decode())  # of bytes it would guess the encoding first
         except ValueError:
             chunk = None
         if not isinstance(chunk, dict):

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from router.backends.beside import Changed, Check, Connected, on_connection
 from router.backends.chat_events import ChatEvents
@@ -35,6 +36,7 @@ from router.core.trace import current
 
 Body = Mapping[str, Any]
 CHAT = "/v1/chat/completions"
+_JSON = {"Content-Type": "application/json"}
 
 _DRAIN = 0.5  # seconds to wait for the end of the body after [DONE], so that the connection can be used again
 _LONGEST_ERROR = 64 * 1024  # bytes read of an error answer
@@ -80,6 +82,7 @@ class HttpEngine:
             self._headers["Connection"] = "close"
         self._unheld = unheld
         self._connected = connected
+        self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def look(self, path: str) -> tuple[int, bytes]:
@@ -90,7 +93,7 @@ class HttpEngine:
         try:
             async with (
                 asyncio.timeout(self.timeouts.connect),
-                self._client().get(self._base_url + path, allow_redirects=False) as response,
+                self._client().get(self._url(path), allow_redirects=False) as response,
             ):
                 return response.status, await self._whole(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as wrong:
@@ -185,6 +188,13 @@ class HttpEngine:
             )
         return self._session
 
+    def _url(self, path: str) -> URL:
+        """Return the URL of `path`, parsed once."""
+        found = self._urls.get(path)
+        if found is None:
+            found = self._urls[path] = URL(self._base_url + path)
+        return found
+
     async def _begin(
         self, render: Callable[[], Call], request_id: str, deadline: Deadline
     ) -> aiohttp.ClientResponse:
@@ -204,9 +214,9 @@ class HttpEngine:
         try:
             async with deadline.waiting():
                 response = await self._client().post(
-                    self._base_url + path,
-                    json=body,
-                    headers={"X-Request-Id": request_id, **current().headers} if request_id else None,
+                    self._url(path),
+                    data=json.dumps(body).encode(),
+                    headers={**_JSON, "X-Request-Id": request_id, **current().headers} if request_id else _JSON,
                     allow_redirects=False,
                     trace_request_ctx=check,
                 )
@@ -282,6 +292,8 @@ class HttpEngine:
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
+    if response.content.at_eof():
+        return
     try:
         async with asyncio.timeout(_DRAIN):
             while await response.content.readany():

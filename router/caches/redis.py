@@ -1,8 +1,10 @@
 """The decision cache shared by replicas: Redis or Valkey, through redis-py. Knows nothing of what the bytes mean.
 
 A cache must never be the reason why a request is slow or fails. So a caller waits `timeout` and no longer,
-every failure is CacheUnavailable, and after a failure the cache is left alone for `pause` seconds: a dead
-server costs one short wait now and then, not one per request. After the pause a single call tries again.
+every failure is CacheUnavailable, and after a failure, or `SLOW` answers in a row that came too late, the cache is
+left alone for `pause` seconds: a dead server costs one short wait now and then, not one per request. After the
+pause a single call tries again. One late answer is no reason: to give the cache up costs an embedding per request,
+just when there is no time for it.
 
 Each operation runs in a task of its own that a caller's timeout does not cancel. A slow connect (TLS, a far
 server) then still ends in a usable connection, and a late reply never stays behind in a connection to be
@@ -25,6 +27,7 @@ from router.redis_address import without_password
 from router.redis_pool import redis_at
 
 T = TypeVar("T")
+SLOW = 3  # answers in a row that came too late, after which the cache is left alone
 
 
 class RedisCache:
@@ -66,6 +69,7 @@ class RedisCache:
         self._clock = clock
         self._tries_again_at: float | None = None  # None: the last answer was good
         self._last_failure = ""
+        self._slow = 0
         self._closed = False
         self._room = asyncio.Semaphore(connections)
         self._running: set[asyncio.Task[Any]] = set()
@@ -142,22 +146,36 @@ class RedisCache:
             if now < self._tries_again_at:
                 raise CacheUnavailable(f"{self._place}: left alone after a failure ({self._last_failure})")
             self._tries_again_at = now + self._pause  # this call tries; the others go on without the cache
-        deadline = asyncio.get_running_loop().time() + self.timeout
-        task = asyncio.create_task(self._run(operation, deadline))
+        loop = asyncio.get_running_loop()
+        deadline, waiting = loop.time() + self.timeout, True
+
+        async def run() -> T:
+            async with self._room:
+                if not waiting:  # nobody wants this any more
+                    raise CacheUnavailable("all connections were busy")
+                return await operation()
+
+        task = asyncio.create_task(run())
         self._running.add(task)
         task.add_done_callback(self._ended)
-        await asyncio.wait({task}, timeout=self.timeout)
-        for _ in range(3):  # a busy event loop may see its timer and the reply at once: then the reply counts
-            if task.done():
-                break
-            await asyncio.sleep(0)
-        else:
-            raise self._failed(f"no answer within {self.timeout:g} s")
+        try:
+            await asyncio.wait({task}, timeout=self.timeout)
+            if not task.done() and loop.time() > deadline + self.timeout / 4:
+                # It is this process that was busy, not the server: the reply may lie there unread.
+                await asyncio.wait({task}, timeout=self.timeout)
+            for _ in range(3):  # a busy event loop may see its timer and the reply at once: then the reply counts
+                if task.done():
+                    break
+                await asyncio.sleep(0)
+            else:
+                raise self._late()
+        finally:
+            waiting = False
         if task.cancelled():
             raise CacheUnavailable(f"{self._place}: closed")
         error = task.exception()
         if error is None:
-            self._tries_again_at = None
+            self._tries_again_at, self._slow = None, 0
             return task.result()
         text = f"{type(error).__name__}: {error}"
         if isinstance(error, ResponseError) and not isinstance(error, AuthenticationError | NoPermissionError):
@@ -165,17 +183,17 @@ class RedisCache:
             raise CacheUnavailable(f"{self._place}: {text}") from None
         raise self._failed(text)
 
-    async def _run(self, operation: Callable[[], Awaitable[T]], deadline: float) -> T:
-        async with self._room:
-            if asyncio.get_running_loop().time() > deadline:
-                # The caller left meanwhile: nobody wants this any more.
-                raise CacheUnavailable("all connections were busy")
-            return await operation()
-
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # looked at: a failure after the caller left has nobody to be told
+
+    def _late(self) -> CacheUnavailable:
+        why = f"no answer within {self.timeout:g} s"
+        self._slow += 1
+        if self._slow < SLOW and self._tries_again_at is None:
+            return CacheUnavailable(f"{self._place}: {why}")
+        return self._failed(why)
 
     def _failed(self, why: str) -> CacheUnavailable:
         self._tries_again_at = self._clock() + self._pause

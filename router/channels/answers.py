@@ -37,19 +37,27 @@ class Form(Protocol):
 
 async def answer(request: Request, router: Router, ask: Ask, form: Form, *, stream: bool) -> Response:
     """Answer `ask` in `form`. The engine is freed however this ends. Raises Refused and ClientGone."""
+    if not stream:
+        return await unless_gone(request, _whole(router, ask, form))
     routed, reply = await unless_gone(request, router.answer(ask), _drop)
+    return EventStream(form.pieces(routed, reply), reply.events.aclose, _headers(routed, reply))
+
+
+async def _whole(router: Router, ask: Ask, form: Form) -> Response:
+    routed, reply = await router.answer(ask)
     try:
-        headers = {**decision_headers(routed), "x-agoge-backend": header_text(reply.backend)}
-        if reply.stand_in:  # a stand-in has no adapters: saying otherwise would be a lie
-            headers["x-agoge-stand-in"] = "true"
-            headers["x-agoge-adapters"] = headers["x-agoge-blend"] = ""
-        if stream:
-            return EventStream(form.pieces(routed, reply), reply.events.aclose, headers)
-        whole = await unless_gone(request, form.whole(routed, reply))
-        return Response(written(whole), headers=headers, media_type="application/json")
-    except BaseException:
+        whole = await form.whole(routed, reply)
+    finally:
         await reply.events.aclose()
-        raise
+    return Response(written(whole), headers=_headers(routed, reply), media_type="application/json")
+
+
+def _headers(routed: Routed, reply: Reply) -> dict[str, str]:
+    headers = {**decision_headers(routed), "x-agoge-backend": header_text(reply.backend)}
+    if reply.stand_in:  # a stand-in has no adapters: saying otherwise would be a lie
+        headers["x-agoge-stand-in"] = "true"
+        headers["x-agoge-adapters"] = headers["x-agoge-blend"] = ""
+    return headers
 
 
 async def _drop(answer: tuple[Routed, Reply]) -> None:

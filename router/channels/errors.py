@@ -7,14 +7,17 @@ honours `x-should-retry` and `retry-after`; FastAPI's own `{"detail": ...}` woul
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from router.channels.request_id import HEADER, request_id
+from router.channels.wire import ClientGone
 from router.core.errors import BadRequest, Refused
 from router.core.facts import RequestRefused
 from router.service import Router
@@ -49,12 +52,23 @@ def error_response(refusal: Refused) -> JSONResponse:
     return JSONResponse(error_object(refusal), status_code=refusal.status, headers=headers)
 
 
-def install(app: FastAPI, router: Router) -> None:
-    """Answer every failure of `app` in OpenAI's form, and count it."""
+def install(app: FastAPI, router: Router) -> Callable[[Exception], Response | None]:
+    """Answer every failure of `app` in OpenAI's form, and count it.
+
+    Returns the same for endpoints that are called past `app`: None for a failure that is a bug.
+    """
 
     def respond(refusal: Refused) -> JSONResponse:
         router.record(RequestRefused(refusal.code, refusal.status))
         return error_response(refusal)
+
+    def failed(error: Exception) -> Response | None:
+        if isinstance(error, ClientGone):
+            return Response(status_code=499)  # nobody reads it: the client has left
+        return respond(error) if isinstance(error, Refused) else None
+
+    async def gone(request: Request, error: Exception) -> Response:
+        return Response(status_code=499)
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Refused)  # noqa: S101 - registered for this class alone
@@ -86,4 +100,6 @@ def install(app: FastAPI, router: Router) -> None:
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(ClientGone, gone)
     app.add_exception_handler(Exception, broken)
+    return failed

@@ -15,6 +15,9 @@ from typing import Any, NoReturn
 from router.core.errors import BadRequest
 
 MAX_DEPTH = 64  # levels of lists and objects: three times what a chat with nested tool schemas needs
+_WRITE = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":")
+).encode  # json.dumps makes a new one every time
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -46,7 +49,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
 def written(body: object) -> bytes:
     """Return `body` as compact JSON in UTF-8. Half a surrogate pair is escaped: its other half may follow."""
     try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return _WRITE(body).encode()
     except UnicodeEncodeError:
         return json.dumps(body, separators=(",", ":")).encode()
 

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from router.channels.answers import answer, collect, counted, data, read_stream, told
 from router.channels.errors import error_object
+from router.channels.json_body import written
 from router.channels.openapi import CHAT_BODY, CHAT_RESPONSES, ERRORS, SHOWN_KEY
 from router.channels.parameters import read_parameters
 from router.channels.request_id import request_id
@@ -68,12 +69,15 @@ class _Chat:
     def __init__(self, router: Router, model: str, usage_wanted: bool) -> None:
         self._router, self._usage_wanted = router, usage_wanted
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+        # What all chunks share is written once: writing it anew took most of a chunk's time.
+        self._before = written({**self._head, "object": "chat.completion.chunk"})[:-1] + b',"choices":['
+        self._after = b'],"usage":null}\n\n' if usage_wanted else b"]}\n\n"
 
     async def pieces(self, routed: Routed, reply: Reply) -> AsyncGenerator[bytes, None]:
         """Yield the answer as SSE blocks: role first, deltas, finish_reason, usage if asked for, [DONE]."""
         usage: Usage | None = None
         try:
-            yield self._block(_choice({"role": "assistant", "content": ""}))
+            yield self._chunk({"role": "assistant", "content": ""})
             async for event in reply.events:
                 match event:
                     case Delta(content=content, tool_calls=calls):
@@ -81,22 +85,23 @@ class _Chat:
                         if calls:
                             delta["tool_calls"] = list(calls)
                         if delta:
-                            yield self._block(_choice(delta))
+                            yield self._chunk(delta)
                     case Finish(reason=reason):
-                        yield self._block(_choice({}, reason))
+                        yield self._chunk({}, reason)
                     case Usage():
                         usage = event
             if self._usage_wanted:
-                yield self._block([], counted(usage))
+                chunk = {**self._head, "object": "chat.completion.chunk", "choices": [], "usage": counted(usage)}
+                yield data(chunk)
             yield b"data: [DONE]\n\n"
         except Refused as error:  # our 200 is out already: OpenAI's clients raise on a top-level `error`
             self._router.record(RequestRefused(error.code, error.status))
             yield data(error_object(error))
             yield b"data: [DONE]\n\n"
 
-    def _block(self, choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> bytes:
-        more: dict[str, object] = {"usage": usage} if self._usage_wanted else {}
-        return data({**self._head, "object": "chat.completion.chunk", "choices": choices, **more})
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        choice = written({"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish})
+        return b"".join((b"data: ", self._before, choice, self._after))
 
     async def whole(self, routed: Routed, reply: Reply) -> dict[str, Any]:
         """Return one completion with the additive field `agoge`."""
@@ -115,7 +120,3 @@ class _Chat:
             "usage": counted(found.usage),
             "agoge": told(routed, reply),
         }
-
-
-def _choice(delta: dict[str, Any], finish: str | None = None) -> list[dict[str, Any]]:
-    return [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]

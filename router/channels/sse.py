@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -16,8 +16,11 @@ from starlette.types import Receive, Scope, Send
 STALL_SECONDS = 120.0  # a client that takes nothing for so long keeps an engine for nobody
 
 
+AHEAD = 64 * 1024  # bytes that may wait for a client that reads slowly, before the engine is held back
+
+
 class EventStream(Response):
-    """Sends each yielded block as it is; the generator formats `data: ...` itself.
+    """Sends the yielded blocks as they are, those that came together in one piece; the generator formats them.
 
     The server's own flow control holds `send` back while the client does not read, and that holds the engine back:
     nothing piles up here.
@@ -38,31 +41,53 @@ class EventStream(Response):
         del self.headers["content-length"]  # nobody knows it yet
         self._events = events
         self._free = free
+        self._blocks: list[bytes] = []
+        self._ahead = 0
+        self._moved, self._room = asyncio.Event(), asyncio.Event()
+        self._left = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the events end or the client is gone, whichever comes first."""
-        sending = asyncio.ensure_future(self._send_all(send))
-        leaving = asyncio.ensure_future(_disconnected(receive))
+        taking, watching = asyncio.ensure_future(self._take()), asyncio.ensure_future(self._watch(receive))
+        taking.add_done_callback(lambda _: self._moved.set())
         try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                with suppress(TimeoutError):  # it stalled: the server closes a connection whose answer has no end
-                    sending.result()
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self._send_all(send, taking)
+        except TimeoutError:
+            return  # it stalled: the server closes a connection whose answer has no end
         finally:
-            sending.cancel()
-            leaving.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
+            taking.cancel()
+            watching.cancel()
+            await asyncio.gather(taking, watching, return_exceptions=True)
             await self._free()
 
-    async def _send_all(self, send: Send) -> None:
+    async def _send_all(self, send: Send, taking: asyncio.Task[None]) -> None:
+        ended = False
+        while not (ended or self._left):
+            await self._moved.wait()
+            self._moved.clear()
+            ended = taking.done()
+            if ended:
+                taking.result()
+            body = b"".join(self._blocks)
+            self._blocks.clear()
+            self._ahead = 0
+            self._room.set()
+            async with asyncio.timeout(STALL_SECONDS):
+                await send({"type": "http.response.body", "body": body, "more_body": not ended})
+
+    async def _take(self) -> None:
         async with aclosing(self._events):
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async for event in self._events:
-                async with asyncio.timeout(STALL_SECONDS):
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async for block in self._events:
+                self._blocks.append(block)
+                self._ahead += len(block)
+                self._moved.set()
+                if self._ahead > AHEAD:
+                    self._room.clear()
+                    await self._room.wait()
 
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        self._moved.set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -96,6 +97,7 @@ def _message(raw: object, where: str) -> Message:
     return Message(role, content, extra or None)
 
 
+@lru_cache(maxsize=4096)
 def header_text(text: str) -> str:
     """Return `text` as a header can carry it: visible ASCII as it is, everything else percent-encoded."""
     return quote(text, safe=_PLAIN)
@@ -139,25 +141,30 @@ async def unless_gone(
 ) -> T:
     """Await `work`, and cancel it as soon as the client goes away. Raises ClientGone then.
 
-    A result that arrives in the very moment of leaving is handed to `dispose`: nothing keeps an engine busy.
+    A result that arrives in spite of that is handed to `dispose`: nothing keeps an engine busy.
     """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(request))
-    delivered = False
+    here = asyncio.current_task()
+    assert here is not None  # noqa: S101 - a coroutine runs in a task
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left = True
+        here.cancel()
+
+    before, watching = here.cancelling(), asyncio.ensure_future(watch())
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            delivered = True
-            return task.result()
-        raise ClientGone
-    finally:  # also when the server is being stopped
-        for pending in (task, gone):
-            pending.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-        if dispose is not None and not delivered and not task.cancelled() and task.exception() is None:
-            await dispose(task.result())
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        result = await work
+        if here.cancelling() > before:  # it came all the same
+            if dispose is not None:
+                await dispose(result)
+            raise asyncio.CancelledError
+        return result
+    except asyncio.CancelledError:
+        if left and here.uncancel() == before:
+            raise ClientGone from None
+        raise  # the server is being stopped
+    finally:
+        watching.cancel()

@@ -10,7 +10,7 @@ import aiohttp
 import click
 
 from router.cli.options import fail, read_settings, serving_options
-from router.cli.server import PORT, address, bind, serving
+from router.cli.server import PORT, address, bind, run, serving
 from router.core.errors import AgogeError
 from router.wiring.settings import Settings
 
@@ -34,7 +34,7 @@ STOPPING_SECONDS = 10.0  # the server's own grace for open streams is five
 def command(host: str, port: int, once: bool, **options: Any) -> None:
     """Serve and show."""
     try:
-        asyncio.run(_demo(read_settings(**options), host, port, once))
+        run(_demo(read_settings(**options), host, port, once))
     except (AgogeError, OSError) as error:
         fail(error)
 

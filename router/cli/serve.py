@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from router.cli.options import fail, read_settings, serving_options
-from router.cli.server import PORT, address, bind, serving
+from router.cli.server import PORT, address, bind, run, serving
 from router.core.errors import AgogeError
 from router.ports import Sink
 from router.sinks.log import JsonLines, LogSink
@@ -32,7 +31,7 @@ def command(host: str, port: int, log: bool, log_engine_errors: bool, **options:
     lines.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[lines], force=True)
     try:
-        asyncio.run(_serve(read_settings(**options), host, port, sinks))
+        run(_serve(read_settings(**options), host, port, sinks))
     except (AgogeError, OSError) as error:
         fail(error)
 

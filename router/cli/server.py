@@ -8,9 +8,10 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import click
 import uvicorn
@@ -23,6 +24,7 @@ from router.wiring.settings import Settings
 
 GRACE_SECONDS = 5  # how long open streams may go on once the server is told to stop
 PORT = click.IntRange(0, 65535)
+T = TypeVar("T")
 
 
 class PortTaken(AgogeError):
@@ -51,6 +53,18 @@ def address(listener: socket.socket) -> str:
     """Return the URL of a bound socket: the port is known only now when any free one was asked for."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` on the quickest event loop there is: uvloop, but not on Windows."""
+    try:
+        import uvloop
+
+        factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
+    except ImportError:
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
 
 
 class Say:
@@ -139,6 +153,8 @@ async def serving(
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
             server_header=False,
+            proxy_headers=False,  # nothing here depends on a client's address, so nobody is believed about it
+            ws="none",
             lifespan="off",
         )
         server = _Server(config)

@@ -48,7 +48,11 @@ class MetricsSink:
         registry = self._registry = CollectorRegistry()
         prometheus_client.ProcessCollector(registry=registry)
         prometheus_client.GCCollector(registry=registry)
-        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        counter = partial(Counter, registry=registry)
+        # What is told of a gauge where several processes have one.
+        added, highest, lowest = (
+            partial(Gauge, registry=registry, multiprocess_mode=mode) for mode in ("sum", "max", "min")
+        )
 
         def seconds(name: str, about: str, label: str, buckets: Sequence[float]) -> Histogram:
             return Histogram(name, about, [label], buckets=buckets, registry=registry)
@@ -71,7 +75,7 @@ class MetricsSink:
         self._cache_failures = counter(
             "agoge_cache_failures", "Cache calls that failed or were too slow; each was a miss.", ["operation"]
         )
-        self._open = gauge("agoge_open_streams", "Answers that have begun and not ended.", ["backend"])
+        self._open = added("agoge_open_streams", "Answers that have begun and not ended.", ["backend"])
         self._answers = counter("agoge_answers", "Streams that ended well.", ["backend", "blend"])
         self._ttft = seconds("agoge_ttft_seconds", "Dispatch to first event (TTFT).", "backend", _ANSWER_SECONDS)
         self._answer_seconds = seconds(
@@ -87,24 +91,31 @@ class MetricsSink:
         self._abandoned = counter("agoge_abandoned", "Clients that went away.", ["backend"])
         self._refused = counter("agoge_refused", "Requests that got an error.", ["code", "status"])
         self._reloads = counter("agoge_policy_reloads", "Policy files read again.", ["outcome"])
-        self._policy_bad = gauge(
-            "agoge_policy_stale", "1 while the policy file on disk is invalid and an older one is in force."
+        self._policy_bad = highest(
+            "agoge_policy_stale",
+            "1 while the policy file on disk is invalid and an older one is in force.",
         )
-        self._policy = gauge("agoge_policy_info", "The policy in force.", ["revision"])
-        gauge("agoge_build_info", "The version that runs.", ["version"]).labels(version).set(1)
-        self._ejected = gauge(
-            "agoge_replica_ejected", "1 while a replica is left alone because it failed.", ["backend", "replica"]
+        self._policy = highest("agoge_policy_info", "The policy in force.", ["revision"])
+        highest("agoge_build_info", "The version that runs.", ["version"]).labels(version).set(1)
+        self._ejected = highest(
+            "agoge_replica_ejected",
+            "1 while a replica is left alone because it failed.",
+            ["backend", "replica"],
         )
-        self._withdrawn = gauge(
-            "agoge_canary_withdrawn", "Blends that an engine holds and that do not act.", ["backend"]
+        self._withdrawn = highest(
+            "agoge_canary_withdrawn",
+            "Blends that an engine holds and that do not act.",
+            ["backend"],
         )
-        self._proven = gauge("agoge_canary_proven", "Blends that were proved to act.", ["backend"])
-        self._proved_at = gauge(
+        self._proven = lowest("agoge_canary_proven", "Blends that were proved to act.", ["backend"])
+        self._proved_at = lowest(
             "agoge_canary_last_success_timestamp_seconds",
             "When the canary last finished without a failure.",
             ["backend"],
         )
-        self._canary_seconds = gauge("agoge_canary_duration_seconds", "How long its last round took.", ["backend"])
+        self._canary_seconds = highest(
+            "agoge_canary_duration_seconds", "How long its last round took.", ["backend"]
+        )
         self._canary_rounds = counter("agoge_canary_rounds", "Rounds of the canary.", ["backend", "outcome"])
         self._outcomes = counter(
             "agoge_outcomes", "Verdicts of people that were kept.", ["verdict", "decided", "channel"]

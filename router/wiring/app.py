@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from fastapi import FastAPI, Request
-from starlette.responses import Response
+from fastapi import FastAPI
 
 import classifiers
 from router import __version__
@@ -16,6 +15,7 @@ from router.caches import open_cache
 from router.channels import errors
 from router.channels.completions import completion_routes
 from router.channels.decisions import decision_routes
+from router.channels.direct import Direct
 from router.channels.feedback import feedback_routes
 from router.channels.health import health_routes
 from router.channels.models import model_routes
@@ -23,7 +23,7 @@ from router.channels.openai import chat_routes
 from router.channels.request_id import RequestIds
 from router.channels.responses import response_routes
 from router.channels.traced import Traced
-from router.channels.wire import ClientGone, Identify
+from router.channels.wire import Identify
 from router.core.facts import Fact, PolicyReloaded
 from router.core.policy import Policies
 from router.keys_file import load_keys
@@ -137,22 +137,24 @@ def build_app(
         redoc_url=None,
         redirect_slashes=False,  # a redirect would be built from whatever Host the client made up
     )
-    app.add_middleware(RequestIds)
+    failed = errors.install(app, router)
+    busy = [
+        chat_routes(router, identify),
+        response_routes(router, identify),
+        completion_routes(router, identify),
+        decision_routes(router, identify),
+    ]
+    others = [
+        model_routes(router, identify),
+        feedback_routes(router, identify),
+        health_routes(router, lambda: watch.trouble, metrics.exposition, CONTENT_TYPE),
+    ]
+    for routes in (*busy, *others):
+        app.include_router(routes)
+    app.add_middleware(Direct, routers=busy, failed=failed)
+    app.add_middleware(RequestIds)  # added later, so it is the outer one
     if tracer is not None:
         app.add_middleware(Traced, tracer=tracer)
-    errors.install(app, router)
-    app.include_router(chat_routes(router, identify))
-    app.include_router(response_routes(router, identify))
-    app.include_router(completion_routes(router, identify))
-    app.include_router(model_routes(router, identify))
-    app.include_router(decision_routes(router, identify))
-    app.include_router(feedback_routes(router, identify))
-    app.include_router(health_routes(router, lambda: watch.trouble, metrics.exposition, CONTENT_TYPE))
-
-    async def gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=499)  # nobody reads it: the client has left
-
-    app.add_exception_handler(ClientGone, gone)
     return app
 
 

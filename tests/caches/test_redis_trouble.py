@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from bench.ports import free_port
-from router.caches.redis import RedisCache
+from router.caches.redis import SLOW, RedisCache
 from router.ports import CacheUnavailable
 from tests.caches.servers import Server
 
@@ -124,6 +124,29 @@ async def test_a_port_that_accepts_and_says_nothing() -> None:
         result, seconds = await outcome(cache.get(KEY))
         assert (result, seconds < BOUND) == ("unavailable", True)
         await cache.aclose()
+
+
+async def test_one_late_answer_is_a_miss_and_only_several_in_a_row_begin_a_pause() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        cache = RedisCache(f"redis://127.0.0.1:{silent.getsockname()[1]}", timeout=0.01, pause=1000)
+        said = []
+        for _ in range(SLOW + 1):
+            with pytest.raises(CacheUnavailable) as missed:
+                await cache.get(KEY)
+            said.append("left alone" in str(missed.value))
+        assert said == [False] * SLOW + [True]
+        await cache.aclose()
+
+
+async def test_the_reply_counts_when_it_was_this_process_that_had_no_time(server: Server) -> None:
+    cache = RedisCache(server.unix_url, timeout=0.05, pause=1000)
+    await until_fine(cache)
+    for _ in range(SLOW):
+        asking = asyncio.create_task(cache.get(KEY))
+        await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251 - the point: nothing else runs here meanwhile
+        assert await asking == b"again"
+    await cache.aclose()
 
 
 async def test_a_caller_waits_milliseconds_and_the_connection_longer() -> None:

@@ -45,7 +45,7 @@ async def test_it_is_echoed_or_made(
         assert all(name.startswith("req_") and len(name) == 36 for name in made)
 
 
-@pytest.mark.parametrize("name", ["", "two words", "a" * 129, "x;y", "\x7f", "caf\xe9"])
+@pytest.mark.parametrize("name", ["", "two words", "a" * 129, "x;y", "caf\xe9"])
 async def test_what_is_no_usable_name_is_replaced(tmp_path: Path, name: str) -> None:
     async with staged(tmp_path) as stage, httpx.AsyncClient(base_url=stage.url, timeout=20) as client:
         answer = await client.get("/healthz", headers=[(b"x-request-id", name.encode("latin-1"))])
