@@ -13,6 +13,7 @@ from functools import partial
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from router.core.decision import Reason
 from router.core.facts import (
     Abandoned,
     BackendAnswered,
@@ -44,7 +45,8 @@ class MetricsSink:
     """Counts in its own registry, so that two routers in one process (tests) do not collide."""
 
     def __init__(self, version: str = "") -> None:
-        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each of ours, and nobody asks for it
+        # One more series for each of ours, and nobody asks for it.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self._registry = CollectorRegistry()
         prometheus_client.ProcessCollector(registry=registry)
         prometheus_client.GCCollector(registry=registry)
@@ -63,7 +65,8 @@ class MetricsSink:
         self._decisions = counter("agoge_decisions", "Decisions taken.", ["label", "reason", "cache"])
         self._by_blend = counter("agoge_blend_decisions", "Decisions for this blend.", ["blend"])
         self._by_tenant = counter("agoge_tenant_decisions", "Decisions for this tenant.", ["tenant"])
-        self._verdicts = counter("agoge_verdicts", "Verdicts on single adapters.", ["reason"])
+        verdicts = counter("agoge_verdicts", "Verdicts on single adapters.", ["reason"])
+        self._verdict = {reason: verdicts.labels(reason).inc for reason in Reason}
         self._abstentions = counter(
             "agoge_abstentions", "Decisions on a text that is unlike everything the classifier was taught."
         )
@@ -161,7 +164,7 @@ class MetricsSink:
         self._by_blend.labels(*self._blend(decision.blend.id)).inc()
         self._by_tenant.labels(*self._tenant(decision.tenant)).inc()
         for reason, count in Tally(verdict.reason for verdict in decision.verdicts).items():
-            self._verdicts.labels(reason).inc(count)
+            self._verdict[reason](count)
         if decision.out_of_domain:
             self._abstentions.inc()
         self._decision_seconds.labels(fact.cache).observe(fact.seconds)

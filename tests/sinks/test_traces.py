@@ -219,6 +219,28 @@ async def test_concurrent_requests_do_not_mix(
         assert {parent(span) for span in ours if span is not root} == {root.context.span_id}
 
 
+async def test_each_entry_of_a_batch_is_a_span_of_its_own(
+    tmp_path: Path, traces: Traces, exporter: InMemorySpanExporter
+) -> None:
+    async with staged(tmp_path, traces=traces) as stage, httpx.AsyncClient(base_url=stage.url) as client:
+        batch = [{"input": "sky"}, {"input": f"режим: {MARKER}"}, {"input": "marathon"}]
+        answer = await client.post("/v1/decisions", json={"batch": batch})
+        await until(lambda: "POST /v1/decisions" in {span.name for span in exporter.get_finished_spans()})
+    root = next(span for span in exporter.get_finished_spans() if span.name == "POST /v1/decisions")
+    entries = [span for span in exporter.get_finished_spans() if span.name == "entry"]
+    assert {parent(span) for span in entries} == {root.context.span_id}
+    first, refused, last = answer.json()["data"]
+    told = {fields(span).get("agoge.decision.id"): span for span in entries}
+    assert set(told) == {first["decision_id"], last["decision_id"], None}
+    assert fields(told[None])["error.type"] == refused["error"]["code"]
+    assert "error.type" not in fields(root)
+    scored = [span for span in exporter.get_finished_spans() if span.name == "score"]
+    assert {parent(span) for span in scored} == {
+        told[first["decision_id"]].context.span_id,
+        told[last["decision_id"]].context.span_id,
+    }
+
+
 async def test_the_engine_is_told_whose_child_it_is(
     tmp_path: Path, traces: Traces, exporter: InMemorySpanExporter
 ) -> None:
