@@ -24,7 +24,7 @@ from router.core.blend import Blend
 from router.core.decide import decide
 from router.core.decision import Decision
 from router.core.errors import Contradiction, Forbidden, Refused, UnknownMode
-from router.core.policy import Always, Policy, WhenLabel
+from router.core.policy import Always, Policy, WhenAsked, WhenLabel
 from router.core.reachable import reachable
 from router.core.scores import Scores
 from router.policy_file import resolve
@@ -104,8 +104,9 @@ def broken(
         yield "an `always` adapter is missing"
     if decision.blend.alone != bool(speaking & isolated):
         yield "the blend does not say that it is isolated"
-    if [verdict.adapter for verdict in decision.verdicts] != sorted(document["adapters"]):
-        yield "not exactly one verdict for each adapter, in the order of names"
+    unnamed = {adapter.name for adapter in policy.adapters if isinstance(adapter.when, WhenAsked)} - speaking
+    if [verdict.adapter for verdict in decision.verdicts] != sorted(document["adapters"].keys() - unnamed):
+        yield "not exactly one verdict for each adapter but those that nobody named, in the order of names"
     if {verdict.adapter for verdict in decision.verdicts if verdict.speaks} != speaking:
         yield "the verdicts tell of other speakers"
     if decision.label != scores.label or decision.policy != policy.revision:

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastapi import FastAPI
+
 from router.caches.memory import MemoryCache
 from router.core.facts import Fact
 from router.keys_file import load_keys
@@ -27,6 +29,7 @@ class Stage:
     """What a test may look at."""
 
     url: str
+    app: FastAPI
     router: Router
     watch: PolicyWatch
     facts: Facts
@@ -71,5 +74,6 @@ async def staged(
         keys_file = folder / "keys.yaml"
         keys_file.write_text(keys, encoding="utf-8")
         identify = load_keys(keys_file, router.state.policies).identify
-    async with listening(build_app(router, watch, metrics, identify, traces)) as url:
-        yield Stage(url, router, watch, facts, scorer, engines, file)
+    app = build_app(router, watch, metrics, identify, traces)
+    async with listening(app) as url:
+        yield Stage(url, app, router, watch, facts, scorer, engines, file)

@@ -26,7 +26,8 @@ from router.channels.wire import (
     unless_gone,
 )
 from router.core.conversation import Conversation, Message
-from router.core.decision import Decision
+from router.core.decide import told_of_all
+from router.core.decision import Verdict
 from router.core.errors import BadRequest
 from router.core.explanation import Explanation, explain
 from router.core.reading import confirmation
@@ -130,7 +131,7 @@ def decision_told(taken: Taken, near: Sequence[Neighbour] | None) -> dict[str, A
     return {
         "object": "agoge.decision",
         **decision_object(taken),
-        "verdicts": _verdicts(taken.decision),
+        "verdicts": _verdicts(told_of_all(taken.policy, taken.decision)),
         "explanation": _explanation(explain(taken.decision, taken.policy)),
         "nearest": None if near is None else [_neighbour(each) for each in near[:NEIGHBOURS]],
         "classifier": taken.decision.classifier,
@@ -157,7 +158,7 @@ def _neighbour(near: Neighbour) -> dict[str, Any]:
     }
 
 
-def _verdicts(decision: Decision) -> list[dict[str, Any]]:
+def _verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     return [
         {
             "adapter": v.adapter,
@@ -168,7 +169,7 @@ def _verdicts(decision: Decision) -> list[dict[str, Any]]:
             "score": v.score,
             "gate": v.gate,
         }
-        for v in decision.verdicts
+        for v in verdicts
     ]
 
 

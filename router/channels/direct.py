@@ -6,13 +6,15 @@ returns the response as it is, its layers only cost time (docs/adr/0011). Knows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+Endpoint = Callable[[Request], Awaitable[Response]]
+ROUTE = "agoge.route"  # of the scope: the path, where it is one of ours without parameters
 Failed = Callable[[Exception], Response | None]
 
 
@@ -24,8 +26,8 @@ class Direct:
 
     def __init__(self, app: ASGIApp, routers: Iterable[APIRouter], failed: Failed) -> None:
         self._app, self._failed = app, failed
-        self._routes = {
-            (method, route.path): route
+        self.endpoints: dict[tuple[str, str], Endpoint] = {
+            (method, route.path): route.endpoint
             for router in routers
             for route in router.routes
             if isinstance(route, APIRoute) and not route.param_convertors
@@ -34,13 +36,13 @@ class Direct:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request here where its method and path are known."""
-        route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if route is None:
+        endpoint = self.endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if endpoint is None:
             await self._app(scope, receive, send)
             return
-        scope["route"] = route  # as FastAPI does: traces name it
+        scope[ROUTE] = scope["path"]
         try:
-            response = await route.endpoint(Request(scope, receive))
+            response = await endpoint(Request(scope, receive))
         except Exception as error:
             answer = self._failed(error)
             if answer is None:

@@ -32,9 +32,10 @@ def model_routes(router: Router, identify: Identify) -> APIRouter:
     async def models(request: Request) -> dict[str, Any]:
         state, caller = router.state, identify(bearer(request))
         policy, closure = state.policies.profile(*caller), state.closure[caller]
+        members, always = {frozenset(blend.weights): blend for blend in closure}, policy.always()
         blends: dict[str, Blend | None] = {AUTO: None}
-        for name in policy.askable():
-            blends[name] = decide(policy, NOTHING_SCORED, frozenset((name,))).blend
+        for name in policy.askable():  # there may be thousands: their blends are looked up, not decided anew
+            blends[name] = members[frozenset((name,)) if policy.adapter(name).alone else always | {name}]
         blends |= {"+".join(blend.weights): blend for blend in closure if len(blend.members) > 1}
         listed = [_model(name, blends[name], born) for name in offers(policy, closure)]
         return {"object": "list", "data": listed}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from router.channels.direct import ROUTE
 from router.core.trace import under
 from router.ports import Tracer
 
@@ -45,5 +46,6 @@ class Traced:
             wrong = type(error).__name__
             raise
         finally:
-            span.answered(scope["method"], getattr(scope.get("route"), "path", None), status)
+            route = scope.get(ROUTE) or getattr(scope.get("route"), "path", None)
+            span.answered(scope["method"], route, status)
             span.end(wrong)

@@ -16,11 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from operator import attrgetter
 
 from router.core.decision import Decision, Reason, Verdict
 from router.core.errors import Contradiction, Forbidden, UnknownMode
-from router.core.policy import Adapter, Always, Policy, WhenLabel
+from router.core.policy import Adapter, Always, Policy, WhenAsked, WhenLabel
 from router.core.scores import NOTHING_SCORED, Scores
+
+_name = attrgetter("name")
 
 
 def decide(policy: Policy, scores: Scores, asked: frozenset[str] | None) -> Decision:
@@ -45,7 +48,7 @@ def decide(policy: Policy, scores: Scores, asked: frozenset[str] | None) -> Deci
             chosen, reason = frozenset(a.name for a in ranked[: policy.at_most]), Reason.SCORED
         else:
             chosen, reason = frozenset(policy.otherwise), Reason.OTHERWISE
-    isolates = any(a.alone for a in policy.adapters if a.name in chosen)
+    isolates = any(policy.adapter(name).alone for name in chosen)
     speaking = chosen if isolates else chosen | policy.always()
     return Decision(
         blend=policy.blend(speaking),
@@ -83,7 +86,7 @@ def open_gates(policy: Policy, scores: Scores) -> list[Adapter]:
     if scores.out_of_domain:
         return []
     passed = []
-    for adapter in policy.adapters:
+    for adapter in policy.unasked:
         if isinstance(adapter.when, WhenLabel):
             score = scores.values.get(adapter.when.label)
             if score is not None and score >= adapter.when.at_least:
@@ -93,8 +96,8 @@ def open_gates(policy: Policy, scores: Scores) -> list[Adapter]:
 
 def _named(policy: Policy, asked: frozenset[str]) -> frozenset[str]:
     """Return `asked`, or refuse what this caller may not name or what excludes itself."""
-    known = {a.name: a for a in policy.adapters}
-    if not asked or not known.keys() >= asked:
+    known = {name: adapter for name in asked if (adapter := policy.find(name)) is not None}
+    if not asked or len(known) < len(asked):
         wrong = f"no adapter is called {_listed(asked - known.keys())}" if asked else "no adapter was named"
         raise UnknownMode(f"{wrong}; you may ask for {_listed(policy.askable())}")
     if barred := [name for name in asked if not policy.permits(known[name])]:
@@ -120,13 +123,17 @@ def _verdicts(
     scores: Scores,
     isolates: bool,
 ) -> Iterator[Verdict]:
-    """Say of every adapter what became of it and why. One plain loop: this is the hot part of a decision."""
+    """Say what became of every adapter that spoke or could have without being named, and why.
+
+    One plain loop: this is the hot part of a decision. `told_of_all` adds those that nobody named.
+    """
     values = scores.values
     shut = Reason.OUT_OF_DOMAIN if scores.out_of_domain else Reason.BELOW
     outranked = Reason.ISOLATED if isolates else Reason.CROWDED_OUT
     if reason is Reason.ASKED:
         shut = outranked = Reason.NOT_ASKED
-    for adapter in policy.adapters:
+    asked = (policy.adapter(name) for name in speaking if isinstance(policy.adapter(name).when, WhenAsked))
+    for adapter in sorted((*policy.unasked, *asked), key=_name):
         name, when = adapter.name, adapter.when
         speaks = name in speaking
         if isinstance(when, WhenLabel):
@@ -135,7 +142,17 @@ def _verdicts(
         elif isinstance(when, Always):  # only isolation silences it
             yield Verdict(name, speaks, Reason.ALWAYS if speaks else Reason.ISOLATED, adapter.weight)
         else:
-            yield Verdict(name, speaks, reason if speaks else Reason.NOT_ASKED, adapter.weight)
+            yield Verdict(name, True, reason, adapter.weight)
+
+
+def told_of_all(policy: Policy, decision: Decision) -> tuple[Verdict, ...]:
+    """Return the decision's verdicts with those of the adapters that nobody named, sorted by name.
+
+    A decision leaves them out: there may be thousands, and all it could say of them is that nobody named them.
+    """
+    why = Reason.CHORE if decision.reason is Reason.CHORE else Reason.NOT_ASKED
+    known = {verdict.adapter: verdict for verdict in decision.verdicts}
+    return tuple(known.get(a.name) or Verdict(a.name, False, why, a.weight) for a in policy.adapters)
 
 
 def _listed(names: Collection[str]) -> str:

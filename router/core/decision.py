@@ -41,11 +41,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Blend + all verdicts + revisions. `label` is the classifier's best guess even when the user asked.
+    """Blend + verdicts + revisions. `label` is the classifier's best guess even when the user asked.
 
     `reason` sums up: ASKED (the user named adapters), SCORED (a gate opened), OTHERWISE (none did), CHORE. An
-    isolated blend is recognised by `blend.alone`. `verdicts` is sorted by adapter name. `inherited`: how many
-    turns back the scores come from, 0: they are the last message's own. `lasts`: the next turn may inherit them.
+    isolated blend is recognised by `blend.alone`. `verdicts` is sorted by adapter name and leaves out those that
+    only speak when named and were not (`decide.told_of_all` adds them). `inherited`: how many turns back the
+    scores come from, 0: they are the last message's own. `lasts`: the next turn may inherit them.
     """
 
     blend: Blend

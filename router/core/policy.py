@@ -6,8 +6,11 @@ all of them. Both are frozen; a reload makes new ones.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 
 from router.core.blend import Blend
 from router.core.errors import Forbidden
@@ -33,6 +36,7 @@ class WhenAsked:
 
 
 When = Always | WhenLabel | WhenAsked
+_name = attrgetter("name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Adapter:
     aliases: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """One resolved profile. `adapters` is sorted by name, so the order of lines in a file cannot matter.
 
@@ -73,14 +77,23 @@ class Policy:
 
     def adapter(self, name: str) -> Adapter:
         """Return the adapter called `name`; KeyError when there is none."""
-        for adapter in self.adapters:
-            if adapter.name == name:
-                return adapter
-        raise KeyError(name)
+        if (found := self.find(name)) is None:
+            raise KeyError(name)
+        return found
+
+    def find(self, name: str) -> Adapter | None:
+        """Return the adapter called `name`, None when there is none."""
+        at = bisect_left(self.adapters, name, key=_name)
+        return self.adapters[at] if at < len(self.adapters) and self.adapters[at].name == name else None
+
+    @cached_property
+    def unasked(self) -> tuple[Adapter, ...]:
+        """The adapters that may speak although nobody named them: always, or by a label."""
+        return tuple(a for a in self.adapters if not isinstance(a.when, WhenAsked))
 
     def always(self) -> frozenset[str]:
         """Names of the adapters that speak in every blend which is not isolated."""
-        return frozenset(a.name for a in self.adapters if isinstance(a.when, Always))
+        return frozenset(a.name for a in self.unasked if isinstance(a.when, Always))
 
     def askable(self) -> tuple[str, ...]:
         """Names of the adapters this caller may ask for, sorted."""
@@ -92,7 +105,8 @@ class Policy:
 
     def blend(self, names: frozenset[str]) -> Blend:
         """Return the blend of these adapters with the policy's own weights."""
-        chosen = [a for a in self.adapters if a.name in names]
+        # found one by one: a closure has about as many blends as the policy has adapters, or many more
+        chosen = [self.adapter(name) for name in names]
         return Blend.of(
             self.base,
             {a.name: a.weight for a in chosen},

@@ -8,7 +8,7 @@ import pytest
 
 from router.core.chore import is_chore
 from router.core.conversation import Conversation, Message
-from router.core.decide import decide_chore
+from router.core.decide import decide_chore, told_of_all
 from router.core.decision import Reason
 from router.core.reading import Reading, read
 from tests.core.profiles import ACADEMIC, CORE, DRAFT, LAW, PHYSICS, policy
@@ -132,10 +132,11 @@ def test_isolation_that_stands_outlives_a_chore_behind_it() -> None:
 
 
 def test_a_chore_is_the_always_adapters_alone() -> None:
-    decision = decide_chore(policy(CORE, PHYSICS, LAW, ACADEMIC, otherwise=("physics",)))
+    profile = policy(CORE, PHYSICS, LAW, ACADEMIC, otherwise=("physics",))
+    decision = decide_chore(profile)
     assert decision.blend.weights == {"core": 1.0}
     assert (decision.reason, decision.label, decision.scores, decision.lasts) == (Reason.CHORE, None, {}, False)
-    assert {v.adapter: v.reason for v in decision.verdicts} == {
+    assert {v.adapter: v.reason for v in told_of_all(profile, decision)} == {
         "core": Reason.ALWAYS,
         **dict.fromkeys(("academic", "law", "physics"), Reason.CHORE),
     }

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from router.core.decide import decide
+from router.core.decide import decide, told_of_all
 from router.core.decision import Reason
 from router.core.errors import Contradiction, Forbidden, UnknownMode
-from router.core.policy import Adapter, Policy, WhenLabel
+from router.core.policy import Adapter, Policy, WhenAsked, WhenLabel
 from router.core.scores import NOTHING_SCORED, Scores
 from tests.core.profiles import ACADEMIC, CORE, DRAFT, LAW, PHYSICS, SPORT, TAX, policy
 
@@ -22,7 +22,7 @@ def weights(profile: Policy, scores: dict[str, float], *asked: str) -> dict[str,
 
 def reasons(profile: Policy, scores: Scores, *asked: str) -> dict[str, tuple[bool, Reason]]:
     decision = decide(profile, scores, frozenset(asked) or None)
-    return {verdict.adapter: (verdict.speaks, verdict.reason) for verdict in decision.verdicts}
+    return {verdict.adapter: (verdict.speaks, verdict.reason) for verdict in told_of_all(profile, decision)}
 
 
 # --- guesses
@@ -198,6 +198,19 @@ def test_the_order_of_adapters_of_equal_policies_cannot_matter() -> None:
     other = policy(LAW, SPORT, PHYSICS, CORE)
     for scores in ({"physics": 0.7, "sport": 0.7}, {"law": 0.9}, {}):
         assert decide(one, Scores(scores), None) == decide(other, Scores(scores), None)
+
+
+def test_a_decision_keeps_no_verdict_of_those_that_nobody_named() -> None:
+    crowd = [Adapter(f"a{i:04}", f"./{i}", WhenAsked()) for i in range(5000)]
+    profile = policy(CORE, PHYSICS, *crowd)
+    guessed, asked = (
+        decide(profile, Scores({"physics": 0.9}), None),
+        decide(profile, Scores({}), frozenset({"a0007"})),
+    )
+    assert [v.adapter for v in guessed.verdicts] == ["core", "physics"]
+    assert [v.adapter for v in asked.verdicts] == ["a0007", "core", "physics"]
+    assert [v.adapter for v in told_of_all(profile, asked)] == [a.name for a in profile.adapters]
+    assert len(asked.to_json()) < 1000
 
 
 def test_sixteen_adapters_have_sixteen_verdicts() -> None:

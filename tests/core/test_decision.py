@@ -19,7 +19,6 @@ def test_the_json_form() -> None:
     assert json.loads(decision.to_json()) == {
         "blend": [[["core", 1.0], ["physics", 0.8]], decision.blend.id, False],
         "verdicts": [
-            ["academic", False, "not_asked", 1.0, None, None, None],
             ["core", True, "always", 1.0, None, None, None],
             ["physics", True, "scored", 0.8, "physics", 0.75, 0.5],
         ],

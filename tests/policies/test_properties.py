@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from bench.oracle import oracle
-from router.core.decide import decide
+from router.core.decide import decide, told_of_all
 from router.core.decision import Decision
 from router.core.errors import Contradiction, Forbidden, UnknownMode
 from router.core.explanation import Margin, explain
@@ -181,7 +181,7 @@ def test_every_adapter_has_one_verdict_that_agrees_with_the_blend(
 ) -> None:
     policy = profile(document)
     decision = decided(policy, scores, asked)
-    assert [verdict.adapter for verdict in decision.verdicts] == sorted(document["adapters"])
+    assert [verdict.adapter for verdict in told_of_all(policy, decision)] == sorted(document["adapters"])
     assert {v.adapter: v.weight for v in decision.verdicts if v.speaks} == decision.blend.weights
     for verdict in decision.verdicts:
         when = policy.adapter(verdict.adapter).when
