@@ -98,7 +98,7 @@ async def test_one_request_is_one_tree_under_its_caller(
     assert (told["agoge.label"], told["agoge.blend"], told["agoge.cache"]) == ("physics", blend, "miss")
     assert told["agoge.adapters"] == ("core", "physics")
     assert told["agoge.policy"] == stage.router.state.policies.profile("default", None).revision
-    assert "academic not_asked" in told["agoge.verdicts"]
+    assert "sport below_gate" in told["agoge.verdicts"]
 
     asked = fields(call)
     assert asked[gen_ai.GEN_AI_OPERATION_NAME] == "chat"
