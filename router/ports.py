@@ -10,6 +10,7 @@ from router.core.facts import Fact
 from router.core.outcome import Outcome
 from router.core.reply import Event, Inventory, Probe, Prompt, Token
 from router.core.scores import Neighbour, Scores
+from router.core.trace import Span
 
 
 class Scorer(Protocol):
@@ -167,4 +168,24 @@ class Sink(Protocol):
 
     def record(self, fact: Fact) -> None:
         """Take one fact."""
+        ...
+
+
+class Served(Span, Protocol):
+    """The span of a request that is served here."""
+
+    def answered(self, method: str, route: str | None, status: int) -> None:
+        """Say what was asked for (`route` is a pattern of ours, None for an unknown path) and the HTTP status."""
+        ...
+
+
+class Tracer(Protocol):
+    """Begins traces. Must be quick and must not raise."""
+
+    def request(self, headers: Mapping[str, str]) -> Served:
+        """Begin the span of a request: a child of its caller's, where `headers` name one (`traceparent`)."""
+        ...
+
+    def close(self) -> None:
+        """Send what is left, for a few seconds at the most. Blocks."""
         ...

@@ -21,6 +21,7 @@ from router.core.errors import (
 )
 from router.core.facts import Fact, ReplicaEjected
 from router.core.reply import Event, Inventory, Prompt
+from router.core.trace import UNTRACED, current, under
 from router.ports import Backend, Looked, Record
 from router.stream import close, failed, place, unexpected
 
@@ -151,9 +152,12 @@ class Replicas:
             replica.streams += 1
             replica.trying = replica.trying or trial
             source = replica.backend.stream(prompt)
+            several, wrong = len(self._all) > 1, ""  # a single one is the backend, whose attempt is a span already
+            span = current().child("replica", {"replica": replica.name}, calls=True) if several else UNTRACED
             try:
                 try:
-                    first = await anext(source)
+                    with under(span if several else current()):
+                        first = await anext(source)
                 except StopAsyncIteration:
                     raise BackendBroken("the engine closed the stream without a word") from None
                 except (BackendFailed, BlendUnavailable):
@@ -161,12 +165,14 @@ class Replicas:
                 except Exception as error:
                     raise unexpected(replica.name, error) from error
                 began = True
+                span.event("first event")
                 self._healed(replica)
                 yield first
                 async for event in source:
                     yield event
                 return
             except (BackendFailed, BlendUnavailable) as error:
+                wrong = error.code
                 if began:
                     raise
                 failure = error
@@ -176,12 +182,13 @@ class Replicas:
                         raise
                     if not isinstance(error, BackendOverloaded):  # full is not ill
                         self._failed(replica, error.message)
-                if len(self._all) > 1:
+                if several:
                     self._record(failed(prompt, replica.name, error, started=False))
             finally:
                 replica.streams -= 1
                 if trial:
                     replica.trying = False
+                span.end(wrong)
                 await close(source)
         raise failure or self._nobody(prompt.blend)
 

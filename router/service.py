@@ -14,7 +14,7 @@ from router.core.conversation import Conversation
 from router.core.decide import decide, decide_chore
 from router.core.decision import Decision
 from router.core.errors import BadRequest
-from router.core.facts import CacheFailed, Decided, Fact, Judged
+from router.core.facts import Began, CacheFailed, Decided, Fact, Judged
 from router.core.follow import Followed, follow
 from router.core.key import decision_key, seal, unseal
 from router.core.modes import Modes
@@ -24,6 +24,7 @@ from router.core.policy import Policies, Policy
 from router.core.reading import Reading, confirmation, read
 from router.core.reply import Delta, Event, Finish, Prompt, Usage
 from router.core.scores import NOTHING_SCORED, Neighbour, Scores
+from router.core.stages import Stages
 from router.core.subject import Turn
 from router.fleet import Fleet
 from router.ports import CacheUnavailable, DecisionCache, OutcomeStore, OutcomesUnavailable, Scorer, Sink
@@ -118,12 +119,14 @@ class Router:
 
     async def _decide(self, ask: Ask, state: State) -> Routed:
         started = time.perf_counter()
+        stages = Stages()
         policy = state.policies.profile(ask.tenant, ask.role)
         modes = state.modes[ask.tenant, ask.role]
-        if len(ask.conversation.messages) > LONG:
-            reading = await asyncio.to_thread(read, ask.conversation, ask.model, modes)
-        else:
-            reading = read(ask.conversation, ask.model, modes)
+        with stages("read"):
+            if len(ask.conversation.messages) > LONG:
+                reading = await asyncio.to_thread(read, ask.conversation, ask.model, modes)
+            else:
+                reading = read(ask.conversation, ask.model, modes)
         cache: Literal["hit", "miss"] = "miss"
         nearest: tuple[Neighbour, ...] | None = None
         if reading.chore:  # nothing is scored and nothing read, so there is nothing to remember either
@@ -132,17 +135,18 @@ class Router:
             )
             decision = replace(chosen, classifier=self.scorer.fingerprint)
         else:
-            keys = [self._key(ask, policy, reading, turn) for turn in _asked_for(reading)]
-            known, before = await self._recall(keys)
+            with stages("cache"):
+                keys = [self._key(ask, policy, reading, turn) for turn in _asked_for(reading)]
+                known, before = await self._recall(keys)
             if known is None:
-                decision, nearest = await self._take(policy, reading, before)
+                decision, nearest = await self._take(policy, reading, before, stages)
                 self._remember(keys[0], decision)
             else:
                 decision, cache = known, "hit"
         routed = Routed(f"dec_{uuid.uuid4().hex}", decision, reading, policy, state, cache, nearest)
         self.recent.keep(routed.taken)
         seconds = time.perf_counter() - started
-        self.record(Decided(routed.id, decision, cache, seconds, ask.request_id, reading.asked))
+        self.record(Decided(routed.id, decision, cache, seconds, ask.request_id, reading.asked, stages.seconds))
         return routed
 
     def _key(self, ask: Ask, policy: Policy, reading: Reading, turn: Turn | None) -> bytes:
@@ -160,7 +164,7 @@ class Router:
         )
 
     async def _take(
-        self, policy: Policy, reading: Reading, before: Decision | None
+        self, policy: Policy, reading: Reading, before: Decision | None, stages: Stages
     ) -> tuple[Decision, tuple[Neighbour, ...] | None]:
         """Decide anew, and tell the exemplars around the text that decided, where it was just scored.
 
@@ -172,15 +176,18 @@ class Router:
             try:
                 text = next(work)
                 while True:
-                    text = work.send(await self.scorer.score(text))
+                    with stages("score"):
+                        scores = await self.scorer.score(text)
+                    text = work.send(scores)
             except StopIteration as done:
                 followed = done.value
-        decision = replace(
-            decide(policy, followed.scores, reading.asked),
-            classifier=self.scorer.fingerprint,
-            inherited=followed.back,
-            lasts=followed.lasts,
-        )
+        with stages("decide"):
+            decision = replace(
+                decide(policy, followed.scores, reading.asked),
+                classifier=self.scorer.fingerprint,
+                inherited=followed.back,
+                lasts=followed.lasts,
+            )
         return decision, followed.scores.nearest
 
     async def answer(self, ask: Ask, decided: Callable[[Routed], object] | None = None) -> tuple[Routed, Reply]:
@@ -194,11 +201,15 @@ class Router:
             routed = await self._decide(ask, state)
             if decided is not None:
                 decided(routed)
-            attempts = await state.fleet.plan(routed.decision.blend, routed.policy.backends)
+            stages = Stages()
+            with stages("plan"):
+                attempts = await state.fleet.plan(routed.decision.blend, routed.policy.backends)
             if routed.reading.confirms is not None:
                 return routed, Reply("router", False, _confirm(routed))
             prompt = Prompt(routed.decision.blend, routed.reading.messages, ask.parameters, routed.id)
-            return routed, await state.fleet.dispatch(attempts, prompt, caller)
+            reply = await state.fleet.dispatch(attempts, prompt, caller, stages)
+            self.record(Began(routed.id, reply.backend, stages.seconds))
+            return routed, reply
 
     async def judge(
         self,

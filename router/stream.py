@@ -15,6 +15,7 @@ from typing import Protocol
 from router.core.errors import BackendBroken, BackendFailed, Refused
 from router.core.facts import Abandoned, BackendAnswered, BackendAttemptFailed, Fact
 from router.core.reply import Event, Finish, Prompt, Usage
+from router.core.trace import UNTRACED, Span, under
 
 
 class Events(Protocol):
@@ -46,17 +47,20 @@ class Stream:
         started: float,
         record: Callable[[Fact], None],
         release: Callable[[], None],
+        span: Span = UNTRACED,
     ) -> None:
         """`first` was already taken from `source`; `started` is the dispatch, by the monotonic clock.
 
-        `release` is called once, when the source is closed.
+        `release` is called once, when the source is closed; then `span` ends too.
         """
         self._name, self._prompt, self._source = name, prompt, source
         self._record, self._release = record, release
         self._first: Event | None = first
         self._started, self._first_after = started, time.monotonic() - started
-        self._tokens: int | None = None
-        self._finished = self._closed = False
+        self._span = span
+        self._usage: Usage | None = None
+        self._finish: str | None = None
+        self._closed = False
 
     def __aiter__(self) -> Stream:
         return self
@@ -66,7 +70,7 @@ class Stream:
             raise StopAsyncIteration
         try:
             event, self._first = self._first or await anext(self._source, None), None
-            if event is None and not self._finished:
+            if event is None and self._finish is None:
                 raise BackendBroken("the engine's stream broke off before its end", backend=self._name)
         except Exception as error:
             failure = error if isinstance(error, Refused) else unexpected(self._name, error)
@@ -78,15 +82,24 @@ class Stream:
             raise failure from error
         if event is None:
             total = time.monotonic() - self._started
-            blend = self._prompt.blend.id
+            blend, used = self._prompt.blend.id, self._usage
             await self._close(
-                BackendAnswered(self._prompt.request_id, self._name, blend, self._first_after, total, self._tokens)
+                BackendAnswered(
+                    self._prompt.request_id,
+                    self._name,
+                    blend,
+                    self._first_after,
+                    total,
+                    None if used is None else used.completion_tokens,
+                    None if used is None else used.prompt_tokens,
+                    self._finish,
+                )
             )
             raise StopAsyncIteration
         if isinstance(event, Finish):
-            self._finished = True
+            self._finish = event.reason
         elif isinstance(event, Usage):
-            self._tokens = event.completion_tokens
+            self._usage = event
         return event
 
     async def aclose(self) -> None:
@@ -97,7 +110,9 @@ class Stream:
         if self._closed:
             return
         self._closed = True
-        self._record(fact)
+        with under(self._span):
+            self._record(fact)
+        self._span.end(fact.code if isinstance(fact, BackendAttemptFailed) else "")
         try:
             await close(self._source)
         finally:

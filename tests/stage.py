@@ -10,10 +10,12 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from router.caches.memory import MemoryCache
+from router.core.facts import Fact
 from router.keys_file import load_keys
-from router.ports import DecisionCache, OutcomeStore
+from router.ports import DecisionCache, OutcomeStore, Sink
 from router.service import Router
 from router.sinks.metrics import MetricsSink
+from router.sinks.traces import Traces
 from router.wiring.app import build_app
 from router.wiring.reload import Loader, PolicyWatch
 from router.wiring.settings import Settings
@@ -45,23 +47,25 @@ async def staged(
     cache: DecisionCache | None = None,
     keys: str | None = None,
     outcomes: OutcomeStore | None = None,
+    traces: Traces | None = None,
 ) -> AsyncIterator[Stage]:
     """Serve `policy` on the given stub engines; by default `first` and `second` both hold everything."""
     engines = dict(backends or {"first": SpeakingBackend(), "second": SpeakingBackend()})
     file = write_policy(folder, policy)
     settings = Settings(policy=file, backends={name: f"stub:{name}" for name in engines}, reload_seconds=0.05)
     facts, metrics, scorer = Facts(), MetricsSink(), WordScorer()
+    sinks: tuple[Sink, ...] = (facts, metrics) if traces is None else (facts, metrics, traces)
 
-    def record(fact: object) -> None:
-        facts.record(fact)  # type: ignore[arg-type]
-        metrics.record(fact)  # type: ignore[arg-type]
+    def record(fact: Fact) -> None:
+        for sink in sinks:
+            sink.record(fact)
 
     async def opener(address: object, policies: object, settings: object) -> SpeakingBackend:
         return engines[address.name]  # type: ignore[attr-defined]
 
     loader = Loader(settings, scorer, record, opener)
     router = Router(
-        await loader.load(), scorer, MemoryCache() if cache is None else cache, SECRET, (facts, metrics), outcomes
+        await loader.load(), scorer, MemoryCache() if cache is None else cache, SECRET, sinks, outcomes
     )
     watch = PolicyWatch(router, loader, settings)
     if keys is None:
@@ -70,6 +74,6 @@ async def staged(
         keys_file = folder / "keys.yaml"
         keys_file.write_text(keys, encoding="utf-8")
         identify = load_keys(keys_file, router.state.policies).identify
-    app = build_app(router, watch, metrics, identify)
+    app = build_app(router, watch, metrics, identify, tracer=traces)
     async with listening(app) as url:
         yield Stage(url, app, router, watch, facts, scorer, engines, file)

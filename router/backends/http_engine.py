@@ -32,6 +32,7 @@ from router.core.errors import (
     Refused,
 )
 from router.core.reply import Event
+from router.core.trace import current
 
 Body = Mapping[str, Any]
 CHAT = "/v1/chat/completions"
@@ -215,7 +216,7 @@ class HttpEngine:
                 response = await self._client().post(
                     self._url(path),
                     data=json.dumps(body).encode(),
-                    headers={**_JSON, "X-Request-Id": request_id} if request_id else _JSON,
+                    headers={**_JSON, "X-Request-Id": request_id, **current().headers} if request_id else _JSON,
                     allow_redirects=False,
                     trace_request_ctx=check,
                 )

@@ -13,6 +13,7 @@ from typing import Any
 from router.channels.errors import error_object
 from router.core.errors import BadRequest, Refused
 from router.core.facts import RequestRefused
+from router.core.trace import inside
 from router.service import Router
 
 MOST = 256  # entries
@@ -56,6 +57,10 @@ async def decide_all(
         told["error"]["param"] = f"batch[{index}]" + (f".{refusal.param}" if refusal.param else "")
         return told
 
+    async def traced(index: int, entry: Any) -> dict[str, Any]:
+        with inside("entry"):
+            return await one(index, entry)
+
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(index, entry)) for index, entry in enumerate(entries)]
+        tasks = [group.create_task(traced(index, entry)) for index, entry in enumerate(entries)]
     return [task.result() for task in tasks]

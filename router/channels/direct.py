@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+ROUTE = "agoge.route"  # of the scope: the path, where it is one of ours without parameters
 Failed = Callable[[Exception], Response | None]
 
 
@@ -39,6 +40,7 @@ class Direct:
         if endpoint is None:
             await self._app(scope, receive, send)
             return
+        scope[ROUTE] = scope["path"]
         try:
             response = await endpoint(Request(scope, receive))
         except Exception as error:

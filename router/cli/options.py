@@ -35,6 +35,7 @@ _OPTIONS = [
         help="Where feedback is kept: a file, redis://HOST:PORT/DB or none:",
     ),
     click.option("--keys", type=FILE, help="A keys file: API key -> tenant and role."),
+    click.option("--traces", metavar="URL", help="Send OpenTelemetry traces to this collector (OTLP over HTTP)."),
     click.option("--classifier", type=FILE, help="A trained artefact of your own, used as it is."),
     click.option("--exemplars", type=FILE, show_default="policies/exemplars", help="Folder of labelled *.jsonl."),
     ENCODER,
@@ -61,6 +62,7 @@ def read_settings(
     encoder: str,
     data: Path,
     outcomes: str | None = None,
+    traces: str | None = None,
 ) -> Settings:
     """Turn the options into Settings. Raises click.UsageError for a --backend without `=`, or given twice."""
     pairs: dict[str, str] = {}
@@ -83,6 +85,7 @@ def read_settings(
         cache=cache,
         outcomes=outcomes,
         keys=keys,
+        traces=traces,
         backends=pairs,
         environment=dict(os.environ),
     )

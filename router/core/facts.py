@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from router.core.decision import Decision
+from router.core.stages import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class Decided:
     """A decision was taken. `seconds` from the parsed request to the decision; `request_id` is the caller's.
 
     `asked` holds the adapters that the user named, None when the scores chose: with the decision's scores, all
-    that `decide` was given.
+    that `decide` was given. `stages`: what the seconds went into.
     """
 
     id: str
@@ -23,6 +24,16 @@ class Decided:
     seconds: float
     request_id: str = ""
     asked: frozenset[str] | None = None
+    stages: Mapping[Stage, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """An engine began to answer. `stages`: seconds of what lies between the decision and its first event."""
+
+    id: str
+    backend: str
+    stages: Mapping[Stage, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,8 @@ class BackendAnswered:
     first: float
     total: float
     completion_tokens: int | None
+    prompt_tokens: int | None = None
+    finish: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +72,11 @@ class BackendAttemptFailed:
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """The client went away; the engine was freed."""
+    """The client went away; the engine was freed. `started`: after the first event of the answer."""
 
     id: str
     backend: str
+    started: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +143,7 @@ class Judged:
 
 Fact = (
     Decided
+    | Began
     | CacheFailed
     | BackendAnswered
     | BackendAttemptFailed

@@ -93,6 +93,7 @@ def fields_of(fact: Decided) -> dict[str, object]:
         "inherited": decision.inherited,
         "cache": fact.cache,
         "ms": round(fact.seconds * 1000, 3),
+        "stages_ms": {stage: round(seconds * 1000, 3) for stage, seconds in fact.stages.items()},
         "policy": decision.policy,
         "classifier": decision.classifier,
     }

@@ -16,8 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-from router.core.facts import BackendAttemptFailed, Decided, Fact, Occupied
+from router.core.facts import BackendAttemptFailed, Began, Decided, Fact, Occupied
 from router.core.recorded import fields_of
+from router.core.trace import current
 
 
 class LogSink:
@@ -31,10 +32,12 @@ class LogSink:
         self._engine_messages = engine_messages
 
     def record(self, fact: Fact) -> None:
-        """Write one fact."""
-        if isinstance(fact, Occupied):  # a gauge: it would be two lines per request
-            return
+        """Write one fact. In a traced request it comes with the trace's id."""
+        if isinstance(fact, Began | Occupied):
+            return  # of interest only while it lasts; BackendAnswered tells how it went
         line: dict[str, object] = {"time": round(time.time(), 3), "fact": type(fact).__name__}
+        if trace_id := current().trace_id:
+            line["trace_id"] = trace_id
         if isinstance(fact, Decided):
             line |= fields_of(fact)
         else:

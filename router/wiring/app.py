@@ -23,6 +23,7 @@ from router.channels.openai import chat_routes
 from router.channels.rate_limits import RateLimits
 from router.channels.request_id import RequestIds
 from router.channels.responses import response_routes
+from router.channels.traced import Traced
 from router.channels.wire import Identify
 from router.core.facts import Fact, PolicyReloaded
 from router.core.policy import Policies
@@ -30,7 +31,7 @@ from router.keys_file import load_keys
 from router.lemmas import RussianLemmatizer
 from router.outcomes import open_outcomes
 from router.policy_file import load_policies
-from router.ports import DecisionCache, OutcomeStore, Sink
+from router.ports import DecisionCache, OutcomeStore, Sink, Tracer
 from router.rates import Rates
 from router.service import Router
 from router.sinks.metrics import CONTENT_TYPE, MetricsSink
@@ -39,6 +40,7 @@ from router.wiring.reload import Loader, PolicyWatch
 from router.wiring.scorer import ClassifierScorer
 from router.wiring.settings import Settings, SettingsInvalid
 from router.wiring.slack import mount_slack, speaks_http
+from router.wiring.tracing import open_traces
 
 Progress = Callable[[str, float | None], None]  # (what is being done, share done in [0, 1] or None)
 
@@ -61,14 +63,17 @@ async def running(
     Raises AgogeError (a bad policy, setting or artefact) before anything is served.
     """
     say: Progress = progress or (lambda what, share: None)
-    metrics = MetricsSink()
-    all_sinks = (metrics, *sinks)
+    metrics = MetricsSink(__version__)
+    traces = open_traces(settings)
+    all_sinks: tuple[Sink, ...] = (metrics, *sinks) if traces is None else (metrics, traces, *sinks)
 
     def record(fact: Fact) -> None:
         for sink in all_sinks:
             sink.record(fact)
 
     async with AsyncExitStack() as opened:
+        if traces is not None:
+            opened.push_async_callback(asyncio.to_thread, traces.close)
         cache = _cache(settings)  # what is quick to refuse comes before what is slow
         opened.push_async_callback(cache.aclose)
         if (meter := open_meter(settings.cache)) is not None:
@@ -93,7 +98,7 @@ async def running(
             asyncio.create_task(watch.run()),
             asyncio.create_task(_look(router, settings.inventory_seconds)),
         )
-        app = build_app(router, watch, metrics, identify, Rates(record, meter, secret))
+        app = build_app(router, watch, metrics, identify, rates=Rates(record, meter, secret), tracer=traces)
         if speaks_http(settings):
             opened.push_async_callback(mount_slack(app, settings, router).aclose)
         yield Running(router, app, watch)
@@ -121,7 +126,13 @@ async def open_scorer(settings: Settings, progress: Progress | None = None) -> C
 
 
 def build_app(
-    router: Router, watch: PolicyWatch, metrics: MetricsSink, identify: Identify, rates: Rates | None = None
+    router: Router,
+    watch: PolicyWatch,
+    metrics: MetricsSink,
+    identify: Identify,
+    *,
+    rates: Rates | None = None,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """Return the application: every channel on one router. Without `rates` this process counts requests alone."""
     app = FastAPI(
@@ -148,7 +159,9 @@ def build_app(
         app.include_router(routes)
     app.add_middleware(Direct, routers=busy, failed=failed)
     app.add_middleware(RateLimits, router, identify, rates or Rates(router.record))
-    app.add_middleware(RequestIds)  # the last one is the outermost: it names refusals too
+    app.add_middleware(RequestIds)  # added later, so it is the outer one: it names refusals too
+    if tracer is not None:
+        app.add_middleware(Traced, tracer=tracer)
     return app
 
 

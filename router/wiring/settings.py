@@ -36,6 +36,7 @@ class Settings:
 
     `blends` is the folder that `agoge blends build` wrote; given, engines that serve one adapter per request are
     asked for what was built there and for nothing else. `connections`: how many clients may be connected at once.
+    `traces` is the root of an OTLP/HTTP collector.
     """
 
     policy: Path = field(default_factory=lambda: shipped("policies", "default.yaml"))
@@ -47,6 +48,7 @@ class Settings:
     outcomes: str | None = None
     keys: Path | None = None
     blends: Path | None = None
+    traces: str | None = None
     backends: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     reload_seconds: float = 1.0

@@ -59,7 +59,9 @@ async def test_metrics_count_decisions_by_blend_and_cache(stage: Stage) -> None:
     await chat(stage, "sky")
     await chat(stage, "sky")
     text = (await get(stage, "/metrics")).text
-    assert 'label="physics",reason="scored",tenant="default"} 1.0' in text
+    assert 'agoge_decisions_total{cache="hit",label="physics",reason="scored"} 1.0' in text
+    assert 'agoge_decisions_total{cache="miss",label="physics",reason="scored"} 1.0' in text
+    assert 'agoge_tenant_decisions_total{tenant="default"} 2.0' in text
     assert 'agoge_decision_seconds_count{cache="hit"} 1.0' in text
     assert 'agoge_completion_tokens_total{backend="first"' in text
     assert "sky" not in text
