@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from router.closing import Closing
 from router.core.blend import Blend
 from router.core.conversation import Conversation
 from router.core.decide import decide, decide_chore
@@ -102,6 +103,7 @@ class Router:
         self.scorer = scorer
         self.cache = cache
         self.recent = Recent()
+        self.closing = Closing()
         self.outcomes = outcomes
         self._secret = secret
         self._sinks = tuple(sinks)

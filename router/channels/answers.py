@@ -37,7 +37,9 @@ class Form(Protocol):
 
 async def answer(request: Request, router: Router, ask: Ask, form: Form, *, stream: bool) -> Response:
     """Answer `ask` in `form`. The engine is freed however this ends. Raises Refused and ClientGone."""
-    routed, reply = await unless_gone(request, router.answer(ask), _drop)
+    with router.closing.beginning():
+        routed, reply = await unless_gone(request, router.answer(ask), _drop)
+    router.closing.begun(reply.events)
     try:
         headers = {**decision_headers(routed), "x-agoge-backend": header_text(reply.backend)}
         if reply.stand_in:  # a stand-in has no adapters: saying otherwise would be a lie

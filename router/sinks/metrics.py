@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import os
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from router.core.facts import (
     Abandoned,
@@ -26,8 +30,16 @@ _ANSWER_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 class MetricsSink:
     """Counts in its own registry, so that two routers in one process (tests) do not collide."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: int | None = None) -> None:
+        """`worker`: which of several workers this is. They write into the files of PROMETHEUS_MULTIPROC_DIR, under
+        their numbers, so that one who is started again counts on; each of them tells the metrics of all.
+        """
+        self._shared = worker is not None
         registry = self._registry = CollectorRegistry()
+        if worker is not None:
+            _share(worker)
+            self._registry = CollectorRegistry()
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
         self._decisions = Counter(
             "agoge_decisions",
             "Decisions taken.",
@@ -78,26 +90,37 @@ class MetricsSink:
         self._reloads = Counter("agoge_policy_reloads", "Policy files read again.", ["outcome"], registry=registry)
         self._policy_bad = Gauge(
             "agoge_policy_stale", "1 while the policy file on disk is invalid and an older one is in force.",
-            registry=registry,
+            multiprocess_mode="max", registry=registry,
         )  # fmt: skip
-        self._policy = Gauge("agoge_policy_info", "The policy in force.", ["revision"], registry=registry)
+        self._policy = Gauge(
+            "agoge_policy_info", "The policy in force.", ["revision"], multiprocess_mode="max", registry=registry
+        )
+        self._revision: str | None = None
         self._ejected = Gauge(
             "agoge_replica_ejected", "1 while a replica is left alone because it failed.", ["backend", "replica"],
-            registry=registry,
+            multiprocess_mode="max", registry=registry,
         )  # fmt: skip
         self._withdrawn = Gauge(
             "agoge_canary_withdrawn", "Blends that an engine holds and that do not act.", ["backend"],
-            registry=registry,
+            multiprocess_mode="max", registry=registry,
         )  # fmt: skip
         self._proven = Gauge(
-            "agoge_canary_proven", "Blends that were proved to act.", ["backend"], registry=registry
+            "agoge_canary_proven",
+            "Blends that were proved to act.",
+            ["backend"],
+            multiprocess_mode="min",
+            registry=registry,
         )
         self._proved_at = Gauge(
             "agoge_canary_last_success_timestamp_seconds", "When the canary last finished without a failure.",
-            ["backend"], registry=registry,
+            ["backend"], multiprocess_mode="min", registry=registry,
         )  # fmt: skip
         self._canary_seconds = Gauge(
-            "agoge_canary_duration_seconds", "How long its last round took.", ["backend"], registry=registry
+            "agoge_canary_duration_seconds",
+            "How long its last round took.",
+            ["backend"],
+            multiprocess_mode="max",
+            registry=registry,
         )
         self._canary_rounds = Counter(
             "agoge_canary_rounds", "Rounds of the canary.", ["backend", "outcome"], registry=registry
@@ -136,8 +159,12 @@ class MetricsSink:
             case PolicyReloaded(revision=revision, error=error):
                 self._reloads.labels("refused" if error else "loaded").inc()
                 self._policy_bad.set(1 if error else 0)
-                self._policy.clear()
+                if not self._shared:
+                    self._policy.clear()
+                elif self._revision is not None:  # what several workers share cannot be cleared
+                    self._policy.labels(self._revision).set(0)
                 self._policy.labels(revision).set(1)
+                self._revision = revision
             case ReplicaEjected(backend=backend, replica=replica, seconds=seconds):
                 self._ejected.labels(backend, replica).set(1 if seconds else 0)
             case CanaryFinished():
@@ -155,3 +182,10 @@ class MetricsSink:
     def exposition(self) -> bytes:
         """Return the metrics in Prometheus's text format 0.0.4."""
         return generate_latest(self._registry)
+
+
+def _share(worker: int) -> None:
+    """Keep this process's values in files that its siblings read, and forget the gauges of the one before it."""
+    for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"gauge_*_{worker}.db"):
+        file.unlink()
+    values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]

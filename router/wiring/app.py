@@ -14,6 +14,7 @@ import classifiers
 from router import __version__
 from router.caches import open_cache
 from router.channels import errors
+from router.channels.admin import description_routes, metrics_routes
 from router.channels.completions import completion_routes
 from router.channels.decisions import decision_routes
 from router.channels.feedback import feedback_routes
@@ -43,11 +44,12 @@ Progress = Callable[[str, float | None], None]  # (what is being done, share don
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A router that is ready to take requests, and its application."""
+    """A router that is ready to take requests, its application, and the operators' own where one was asked for."""
 
     router: Router
     app: FastAPI
     watch: PolicyWatch
+    admin: FastAPI | None = None
 
 
 @asynccontextmanager
@@ -59,7 +61,7 @@ async def running(
     Raises AgogeError (a bad policy, setting or artefact) before anything is served.
     """
     say: Progress = progress or (lambda what, share: None)
-    metrics = MetricsSink()
+    metrics = MetricsSink(settings.worker)
     all_sinks = (metrics, *sinks)
 
     def record(fact: Fact) -> None:
@@ -89,10 +91,10 @@ async def running(
             asyncio.create_task(watch.run()),
             asyncio.create_task(_look(router, settings.inventory_seconds)),
         )
-        app = build_app(router, watch, metrics, identify)
+        app = build_app(router, watch, metrics, identify, apart=settings.admin)
         if speaks_http(settings):
             opened.push_async_callback(mount_slack(app, settings, router).aclose)
-        yield Running(router, app, watch)
+        yield Running(router, app, watch, build_admin(app, router, watch, metrics) if settings.admin else None)
 
 
 async def open_scorer(settings: Settings, progress: Progress | None = None) -> ClassifierScorer:
@@ -116,13 +118,16 @@ async def open_scorer(settings: Settings, progress: Progress | None = None) -> C
     return ClassifierScorer(classifier, await asyncio.to_thread(Speller, texts, RussianLemmatizer().knows))
 
 
-def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify: Identify) -> FastAPI:
-    """Return the application: every channel on one router."""
+def build_app(
+    router: Router, watch: PolicyWatch, metrics: MetricsSink, identify: Identify, *, apart: bool = False
+) -> FastAPI:
+    """Return the application: every channel on one router. `apart`: without what `build_admin` has."""
     app = FastAPI(
         title="Agoge",
         version=__version__,
         summary="The router that decides which LoRA adapters should speak.",
-        docs_url="/docs",
+        docs_url=None if apart else "/docs",
+        openapi_url=None if apart else "/openapi.json",
         redoc_url=None,
         redirect_slashes=False,  # a redirect would be built from whatever Host the client made up
     )
@@ -134,13 +139,27 @@ def build_app(router: Router, watch: PolicyWatch, metrics: MetricsSink, identify
     app.include_router(model_routes(router, identify))
     app.include_router(decision_routes(router, identify))
     app.include_router(feedback_routes(router, identify))
-    app.include_router(health_routes(router, lambda: watch.trouble, metrics.exposition, CONTENT_TYPE))
+    app.include_router(health_routes(router, lambda: watch.trouble))
+    if not apart:
+        app.include_router(metrics_routes(metrics.exposition, CONTENT_TYPE))
 
     async def gone(request: Request, error: Exception) -> Response:
         return Response(status_code=499)  # nobody reads it: the client has left
 
     app.add_exception_handler(ClientGone, gone)
     return app
+
+
+def build_admin(app: FastAPI, router: Router, watch: PolicyWatch, metrics: MetricsSink) -> FastAPI:
+    """Return the operators' application: health again, metrics, and the description of `app`."""
+    admin = FastAPI(
+        title="Agoge, for operators", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    errors.install(admin, router)
+    admin.include_router(health_routes(router, lambda: watch.trouble))
+    admin.include_router(metrics_routes(metrics.exposition, CONTENT_TYPE))
+    admin.include_router(description_routes(app))
+    return admin
 
 
 def _cache(settings: Settings) -> DecisionCache:

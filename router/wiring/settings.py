@@ -35,7 +35,9 @@ class Settings:
     """Everything that is not policy. `backends` gives the policy's backend names their addresses.
 
     `blends` is the folder that `agoge blends build` wrote; given, engines that serve one adapter per request are
-    asked for what was built there and for nothing else.
+    asked for what was built there and for nothing else. `grace`: seconds that answers may go on once the server
+    is told to stop. `workers`: processes on one port; `worker`: which of several this one is, from 0. `admin`:
+    whether the routes for operators have an application of their own.
     """
 
     policy: Path = field(default_factory=lambda: shipped("policies", "default.yaml"))
@@ -51,6 +53,10 @@ class Settings:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     reload_seconds: float = 1.0
     inventory_seconds: float = 5.0
+    grace: float = 30.0
+    workers: int = 1
+    worker: int | None = None
+    admin: bool = False
 
     def secret(self) -> bytes:
         """Return the key of the cache's digests: random per process in memory, shared for a shared cache.
