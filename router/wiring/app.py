@@ -80,7 +80,8 @@ async def running(
         opened.callback(scorer.close)
         loader = Loader(settings, scorer, record)
         say("engine", None)
-        router = Router(await loader.load(), scorer, cache, secret, all_sinks, outcomes)
+        router = Router(await loader.load(), scorer, cache, secret, all_sinks, outcomes, scorer)
+        opened.push_async_callback(router.recent.aclose)
         opened.push_async_callback(lambda: router.state.fleet.aclose())  # the one in force by then
         identify = _identify(settings, router.state.policies)
         metrics.record(PolicyReloaded(router.state.policies.revision, None))
