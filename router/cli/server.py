@@ -20,6 +20,7 @@ from router.core.facts import Fact
 from router.ports import Sink
 from router.wiring.app import Running, running
 from router.wiring.settings import Settings
+from router.wiring.settled import settle
 
 CUT_SECONDS = 2  # what an answer that was cut has to say so
 
@@ -110,6 +111,7 @@ async def serving(
         except BaseException:  # Ctrl-C too
             say.pause()
             raise
+        settle()
         say.done()
         logging.getLogger("uvicorn.error").addFilter(_not_our_own_cancelling)
         loop = asyncio.get_running_loop()
