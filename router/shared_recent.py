@@ -1,7 +1,8 @@
 """Recent decisions that every worker and replica can tell: out of this process, or out of the cache they share.
 
 A decision that was taken lies there for an hour under a digest of its id, tenant and role, sealed for them. The
-exemplars around a prompt are told by their number in the classifier: no text lies there, a prompt's or another.
+exemplars around a prompt are told by their number in the classifier, and not at all where one of them may be the
+prompt itself: no text lies there, and nothing that stands for a prompt's.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from router.recent import KEPT, Recent, Taken
 
 SHARED_SECONDS = 3600.0
 WAITING = 1000  # decisions that wait for the cache; beyond, the oldest is kept here alone
+SAME = 0.99  # cosine from which an exemplar says what the prompt was
 POLICIES = 256  # that decisions are explained by: a decision of a policy that is forgotten here cannot be told
 _PURPOSE = b"agoge decision taken, version 1"
 
@@ -113,7 +115,7 @@ class SharedRecent(Recent):
 
     def _written(self, taken: Taken) -> bytes:
         near = None
-        if taken.nearest is not None:
+        if taken.nearest is not None and all(each.similarity < SAME for each in taken.nearest):
             numbered = [(self._exemplars.number_of(each.text, each.label), each) for each in taken.nearest]
             near = [(number, each.similarity) for number, each in numbered if number is not None]
         parts = (taken.decision.to_json(), taken.asked_by, taken.cache, near)

@@ -88,6 +88,15 @@ async def test_no_text_lies_in_the_server_and_nothing_stays(server: Server, insp
     assert 3_000_000 < inspect.pttl(name) <= 3_600_000
 
 
+async def test_an_exemplar_that_may_be_the_prompt_itself_is_not_pointed_at(server: Server) -> None:
+    memory = process(server)
+    itself = replace(taken("a"), nearest=(replace(NEAR[0], similarity=1.0), NEAR[1]))
+    memory.keep(itself)
+    await memory.aclose()
+    assert await memory.look_up("a", "acme", "editor") == itself  # this process knows anyway
+    assert await process(server).look_up("a", "acme", "editor") == replace(itself, nearest=None)
+
+
 async def test_what_somebody_else_wrote_there_is_not_told(server: Server, inspect: redis.Redis) -> None:
     await keep(process(server), "a", "b")
     first, second = inspect.keys("*")
