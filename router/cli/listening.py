@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -26,11 +28,7 @@ def bind(host: str, port: int, *, admin: bool = False) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        another = "another port behind --admin HOST:" if admin else "make run PORT=9000, or --port 9000"
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES):  # the port is not at fault
-            option = "--admin 127.0.0.1:PORT" if admin else "--host 127.0.0.1"
-            another = f"{option}, or another address of this machine"
-        raise PortTaken(f"cannot listen on {host}:{port} ({error.strerror}); try {another}") from None
+        raise _taken(host, port, error, admin) from None
     return listener
 
 
@@ -50,14 +48,22 @@ def bind_one_of_several(host: str, port: int) -> socket.socket:
     return listener
 
 
-def reserve(host: str, port: int, *, admin: bool = False) -> socket.socket:
-    """Return a socket that keeps a port for several of ours. Raises PortTaken when somebody else has it.
+@contextmanager
+def reserved(host: str, port: int, *, admin: bool = False) -> Iterator[socket.socket]:
+    """Keep a port for several sockets of ours; yields one that is bound. Raises PortTaken when it is not free.
 
-    Bound alone first: two sockets that both may share a port would not notice each other.
+    Sockets that may share a port do not notice each other, so it is bound alone first, which fails where somebody
+    listens. Whoever reserved it and does not listen yet is noticed by a name that only one can have (unix(7)).
     """
     with bind(host, port, admin=admin) as alone:
         port = alone.getsockname()[1]
-    return bind_one_of_several(host, port)
+    with socket.socket(socket.AF_UNIX) as name:
+        try:
+            name.bind(f"\0agoge {host}:{port}")
+        except OSError as error:
+            raise _taken(host, port, error, admin) from None
+        with bind_one_of_several(host, port) as kept:
+            yield kept
 
 
 def address(listener: socket.socket) -> str:
@@ -82,6 +88,14 @@ class HostPort(click.ParamType[tuple[str, int]]):
         if not (colon and host and port.isdecimal() and int(port) < 65536) or (":" in host and "[" not in value):
             self.fail(f"{value!r} is not HOST:PORT, such as 127.0.0.1:9090 or [::1]:9090", param, ctx)
         return host, int(port)
+
+
+def _taken(host: str, port: int, error: OSError, admin: bool) -> PortTaken:
+    another = "another port behind --admin HOST:" if admin else "make run PORT=9000, or --port 9000"
+    if error.errno not in (errno.EADDRINUSE, errno.EACCES):  # the port is not at fault
+        option = "--admin 127.0.0.1:PORT" if admin else "--host 127.0.0.1"
+        another = f"{option}, or another address of this machine"
+    return PortTaken(f"cannot listen on {host}:{port} ({error.strerror}); try {another}")
 
 
 def _socket(host: str) -> socket.socket:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import click
 
-from router.cli.listening import address, bind_one_of_several, reserve
+from router.cli.listening import address, bind_one_of_several, reserved
 from router.cli.post import Post
 from router.core.errors import AgogeError
 from router.redis_address import SCHEMES
@@ -75,8 +75,8 @@ async def look_after(settings: Settings, place: tuple[str, int], admin: tuple[st
     settings.secret()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="agoge-metrics-"))
-        main = stack.enter_context(reserve(*place))
-        operators = None if admin is None else stack.enter_context(reserve(*admin, admin=True))
+        main = stack.enter_context(reserved(*place))
+        operators = None if admin is None else stack.enter_context(reserved(*admin, admin=True))
         return await _Workers(settings, main, operators, folder).run()
 
 
@@ -101,7 +101,7 @@ class _Workers:
                 many = f"{self._settings.workers} workers{apart}, policy {revision}"
                 click.echo(f"Agoge serves {address(self._main)}/v1 with {many}", err=True)
             await asyncio.gather(*(self._keep(number) for number in tuple(self._children)))
-        except AgogeError:
+        except BaseException:
             self._stop()
             raise
         finally:
@@ -137,7 +137,10 @@ class _Workers:
                 return
             except TimeoutError:
                 pause, since = min(pause * 2, PAUSES[1]), time.monotonic()
-            told = await (await self._start(number)).told()
+            try:
+                told = await (await self._start(number)).told()
+            except OSError as error:  # no memory, no port: later there may be
+                told = {"failed": str(error)}
             why = f" ({told['failed']})" if "failed" in told else ""
             if "ready" in told:
                 _log.warning("worker %d serves again", number)
