@@ -125,6 +125,11 @@ async def test_two_workers_are_one_server(tmp_path: Path, data: Path) -> None:
         assert "/v1/chat/completions" in (await fresh("GET", f"{live.admin}/openapi.json")).json()["paths"]
         assert (await fresh("POST", f"{live.admin}/v1/decisions", json={"input": "hi"})).status_code == 404
 
+        # no worker holds more than 300 MB, of which the encoder's weights are one file for both
+        for worker in live.workers():
+            assert worker.memory_info().rss < 300_000_000
+            assert any(each.path.endswith(".ort") for each in worker.memory_maps())
+
         # a worker that dies is started again, counts on, and the other one serves meanwhile
         dead, alive = live.workers()
         dead.kill()
