@@ -99,7 +99,8 @@ def load(folder: Path, encoder: Encoder | None = None) -> Classifier:
         rows = tuple(read_rows(folder / EXEMPLARS))
         if list(rows) != sorted(rows):
             raise ValueError(f"{EXEMPLARS} is not in the order of its vectors")
-        vectors = np.load(folder / VECTORS, allow_pickle=False)
+        # Mapped, so that workers share it; a plain array of it, because memmap's own class slows every operation.
+        vectors = np.asarray(np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False))
         labels = tuple(manifest["labels"])
         weights = np.load(folder / HEAD, allow_pickle=False)
         if weights.shape != (len(labels), len(rows)) or vectors.shape != (len(rows), encoder.dim):

@@ -11,7 +11,7 @@ from classifiers.classifier import Classifier
 from classifiers.encoders import open_encoder
 from classifiers.errors import ArtefactError
 from classifiers.progress import Progress, silent
-from classifiers.rows import digest, read_exemplars
+from classifiers.rows import read_exemplars
 from classifiers.train import train
 
 _log = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ def ensure(
     """Load the artefact in `folder`, or train and save it when it is missing, refused or older than the
     exemplars.
 
-    The exemplars are the truth and the artefact a cache of them: it is reused only while its rows have their
-    sha256 and its encoder is the one asked for. Raises `RowError` for bad exemplars and `EncoderError` for a
+    The exemplars are the truth and the artefact a cache of them: it is reused only while its rows are
+    theirs and its encoder is the one asked for. Raises `RowError` for bad exemplars and `EncoderError` for a
     missing encoder. What the old artefact was trained by stays (topics or rows held out), and gates that it was
     calibrated with are calibrated anew (see `recalibrate`).
     """
@@ -32,7 +32,7 @@ def ensure(
     encoder = open_encoder(encoder_spec)
     try:
         classifier = Classifier.load(folder, encoder)
-        if digest(classifier.rows) == digest(rows):
+        if list(classifier.rows) == rows:  # both sorted
             return classifier
         reason = f"the exemplars in {exemplars_dir} changed"
     except ArtefactError as error:

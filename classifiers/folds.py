@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 
 from classifiers.encoders import Vectors
 from classifiers.neighbourhood import Folds
@@ -58,6 +57,8 @@ def folds_of(fold: NDArray[np.intp]) -> Folds:
 
 def _topics(vectors: Vectors, seed: int) -> list[NDArray[np.intp]]:
     """Row indices per topic of one label."""
+    from sklearn.cluster import KMeans  # not at the top: no server needs it, and it is 70 MB
+
     topics = min(max(FEWEST_TOPICS, len(vectors) // TOPIC), len(vectors) // 2)
     assigned = KMeans(topics, n_init=1, random_state=seed).fit_predict(vectors)
     groups = [np.flatnonzero(assigned == topic) for topic in np.unique(assigned)]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from classifiers.head import Matrix
 
@@ -111,6 +110,8 @@ def _fit(
 ) -> tuple[float, NDArray[np.float64]]:
     if right.all() or not right.any():
         return 1.0, np.zeros(labels)
+    from sklearn.linear_model import LogisticRegression  # not at the top: no server needs it, and it is 70 MB
+
     features = np.column_stack([log_odds, np.eye(labels)[best]])
     regression = LogisticRegression(max_iter=1000).fit(features, right)
     slope, shift = float(regression.coef_[0, 0]), regression.coef_[0, 1:] + regression.intercept_[0]

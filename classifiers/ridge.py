@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
 
 from classifiers.encoders import Vectors
 from classifiers.head import Matrix, kernel, link
@@ -60,6 +58,8 @@ def solve(gram: NDArray[np.float32], targets: NDArray[np.intp], labels: int) -> 
 
     The target of a row is 1 for its label and 0 for the others, both less 1 / labels.
     """
+    from scipy.linalg import cho_factor, cho_solve  # not at the top: no server needs scipy
+
     counts = np.bincount(targets, minlength=labels)
     wanted = np.full((len(targets), labels), -1 / labels, dtype=np.float32)
     wanted[np.arange(len(targets)), targets] += 1
@@ -74,6 +74,7 @@ def solve(gram: NDArray[np.float32], targets: NDArray[np.intp], labels: int) -> 
 
 def fit_link(guesses: Matrix, targets: NDArray[np.intp]) -> Link:
     """The link with the least log loss on held-out guesses of shape (n, labels)."""
+    from scipy.optimize import minimize
 
     def loss(logs: Matrix) -> float:
         return log_loss(link(guesses, *np.exp(logs)), targets)

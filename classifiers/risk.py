@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrik, betainc, betaincinv
 
 
 def upper_bound(wrong: ArrayLike, routed: ArrayLike, confidence: float) -> NDArray[np.float64]:
@@ -19,6 +18,8 @@ def upper_bound(wrong: ArrayLike, routed: ArrayLike, confidence: float) -> NDArr
     Case of the Binomial" (Biometrika 26): it lies at or under `error` exactly when `p_value(..., error)` is at
     most 1 - `confidence`. Counts broadcast.
     """
+    from scipy.special import betaincinv  # not at the top: no server needs scipy
+
     k, n = np.asarray(wrong, dtype=np.float64), np.asarray(routed, dtype=np.float64)
     bound: NDArray[np.float64] = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), confidence), 1.0)
     return bound
@@ -29,6 +30,8 @@ def p_value(wrong: ArrayLike, routed: ArrayLike, error: ArrayLike) -> NDArray[np
 
     Arguments broadcast.
     """
+    from scipy.special import betainc
+
     k, n = np.asarray(wrong, dtype=np.float64), np.asarray(routed, dtype=np.float64)
     # the tail as an incomplete beta function; fewer than none is impossible
     tail = betainc(np.maximum(n - k, 1), np.maximum(k, 0) + 1, 1 - np.asarray(error, dtype=np.float64))
@@ -38,6 +41,8 @@ def p_value(wrong: ArrayLike, routed: ArrayLike, error: ArrayLike) -> NDArray[np
 
 def most_wrong(routed: NDArray[np.float64], error: float, confidence: float) -> NDArray[np.float64]:
     """The most wrong rows with which `routed` still show a risk of at most `error`; -1 where none would do."""
+    from scipy.special import bdtrik
+
     most = np.full(routed.shape, -1.0)
     enough = routed >= fewest(error, confidence)
     # a hair more, for where the level is met exactly

@@ -51,6 +51,15 @@ class DecisionCache(Protocol):
         ...
 
 
+@runtime_checkable
+class SharedCache(DecisionCache, Protocol):
+    """A cache that other processes see too."""
+
+    async def put_many(self, items: Mapping[bytes, bytes], seconds: float) -> None:
+        """Store every value for `seconds`. One round trip. Raises CacheUnavailable."""
+        ...
+
+
 class CacheUnavailable(Exception):
     """The cache is down or too slow. The service counts it and goes on as with a miss."""
 

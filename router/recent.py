@@ -1,6 +1,7 @@
 """The last decisions of this process, by id: what `GET /v1/decisions/{id}` explains.
 
-Bounded and in memory. Holds no prompt text; knows no HTTP and no classifier.
+Bounded and in memory; `shared_recent` adds those of other processes. Holds no prompt text; knows no HTTP and no
+classifier.
 """
 
 from __future__ import annotations
@@ -47,3 +48,10 @@ class Recent:
         if taken is None or (taken.decision.tenant, taken.decision.role) != (tenant, role):
             return None
         return taken
+
+    async def look_up(self, id: str, tenant: str, role: str | None) -> Taken | None:
+        """Return the decision wherever it was taken, as far as this memory reaches: here, in this process."""
+        return self.find(id, tenant, role)
+
+    async def aclose(self) -> None:
+        """Nothing is under way."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from router.closing import Closing
 from router.core.blend import Blend
 from router.core.conversation import Conversation
 from router.core.decide import decide, decide_chore
@@ -27,8 +28,17 @@ from router.core.scores import NOTHING_SCORED, Neighbour, Scores
 from router.core.stages import Stages
 from router.core.subject import Turn
 from router.fleet import Fleet
-from router.ports import CacheUnavailable, DecisionCache, OutcomeStore, OutcomesUnavailable, Scorer, Sink
+from router.ports import (
+    CacheUnavailable,
+    DecisionCache,
+    OutcomeStore,
+    OutcomesUnavailable,
+    Scorer,
+    SharedCache,
+    Sink,
+)
 from router.recent import Recent, Taken
+from router.shared_recent import Exemplars, SharedRecent
 from router.stream import Reply
 
 LONG = 64  # messages; beyond, looking for directives in them may take longer than others should wait
@@ -98,15 +108,23 @@ class Router:
         secret: bytes,
         sinks: Sequence[Sink] = (),
         outcomes: OutcomeStore | None = None,
+        exemplars: Exemplars | None = None,
     ) -> None:
+        """With `exemplars`, a cache that other processes see makes decisions known to them too."""
         self.state = state
         self.scorer = scorer
         self.cache = cache
         self.recent = Recent()
+        if exemplars is not None and isinstance(cache, SharedCache):
+            self.recent = SharedRecent(cache, secret, exemplars, self._in_force, self.record)
+        self.closing = Closing()
         self.outcomes = outcomes
         self._secret = secret
         self._sinks = tuple(sinks)
         self._storing: set[asyncio.Task[None]] = set()
+
+    def _in_force(self, tenant: str, role: str | None) -> Policy | None:
+        return self.state.policies.profiles.get((tenant, role))
 
     def record(self, fact: Fact) -> None:
         """Hand a fact to every sink."""

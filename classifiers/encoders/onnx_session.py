@@ -20,22 +20,15 @@ class Graph:
     """An ONNX graph with one output of shape (n, dim). Safe to run from several threads at once."""
 
     def __init__(self, path: Path, *, text_operators: bool = False) -> None:
-        """Open `path`; `text_operators` registers the tokenizer operators of onnxruntime-extensions."""
-        options = onnxruntime.SessionOptions()
-        # One thread: a prompt is too short to split, and spinning pools would take the cores from the
-        # service.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        # The arena never gives memory back: one long prompt would hold its peak for ever.
-        options.enable_cpu_mem_arena = False
-        if text_operators:
-            options.register_custom_ops_library(str(_text_operators()))
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        # onnxruntime raises its own unrelated classes (Fail, InvalidGraph, NoSuchFile, ...) without a common
-        # base
-        except Exception as error:
-            raise EncoderError(f"{path}: onnxruntime cannot open this graph ({error})") from error
+        """Open `path`; `text_operators` registers the tokenizer operators of onnxruntime-extensions.
+
+        A file that ends in .ort is mapped, and its weights are used where they lie.
+        """
+        options = _options(text_operators)
+        if path.suffix == ".ort":
+            options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
+            options.add_session_config_entry("session.use_ort_model_bytes_for_initializers", "1")
+        self._session = _opened(path, options)
         self.inputs: tuple[str, ...] = tuple(node.name for node in self._session.get_inputs())
         outputs = self._session.get_outputs()
         self._output: str = outputs[0].name
@@ -51,6 +44,35 @@ class Graph:
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         scaled: Vectors = vectors / np.maximum(norms, np.float32(1e-12))
         return scaled
+
+
+def optimised(path: Path, target: Path, *, text_operators: bool = False) -> None:
+    """Write the graph at `path` to `target` as onnxruntime optimises it for any processor, in its own format."""
+    options = _options(text_operators)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(target)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    _opened(path, options)
+
+
+def _options(text_operators: bool) -> Any:
+    options = onnxruntime.SessionOptions()
+    # One thread: a prompt is too short to split, and spinning pools would take the cores from the service.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # The arena never gives memory back: one long prompt would hold its peak for ever.
+    options.enable_cpu_mem_arena = False
+    if text_operators:
+        options.register_custom_ops_library(str(_text_operators()))
+    return options
+
+
+def _opened(path: Path, options: Any) -> Any:
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # onnxruntime raises its own unrelated classes (Fail, InvalidGraph, NoSuchFile, ...) without a common base
+    except Exception as error:
+        raise EncoderError(f"{path}: onnxruntime cannot open this graph ({error})") from error
 
 
 def _text_operators() -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from classifiers.encoders import carried
+from classifiers.encoders.mapped import open_mapped
 from classifiers.encoders.onnx_session import Graph, sha256_of
 from classifiers.encoders.protocol import Vectors
 from classifiers.encoders.text import MAX_CHARACTERS, bounded
@@ -28,15 +29,22 @@ class UseEncoder:
 
     spec = "use"
 
-    def __init__(self, path: Path | None = None) -> None:
-        """Open the graph at `path`, or the one that the installed package carries. Raises `EncoderError`."""
+    def __init__(self, path: Path | None = None, cache: Path | None = None) -> None:
+        """Open the graph at `path`, or the one that the installed package carries; with `cache`, mapped there.
+
+        Raises `EncoderError`.
+        """
         weights = path or carried.locate(self.spec, PACKAGE, VERSION, _WEIGHTS)
-        self._graph = Graph(weights, text_operators=True)
+        digest = sha256_of(weights)
+        if cache is None:
+            self._graph = Graph(weights, text_operators=True)
+        else:
+            self._graph = open_mapped(weights, digest, cache, text_operators=True)
         if self._graph.inputs != ("inputs",):
             raise EncoderError(
                 f"{weights}: inputs {self._graph.inputs}; expected the graph of {PACKAGE}=={VERSION}"
             )
-        self.id = f"use:{MAX_CHARACTERS}:{sha256_of(weights)}"
+        self.id = f"use:{MAX_CHARACTERS}:{digest}"
         self.dim = self._graph.dim
 
     def encode(self, texts: Sequence[str]) -> Vectors:

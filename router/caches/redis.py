@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -134,6 +134,22 @@ class RedisCache:
 
         async def store() -> None:
             await self._client.set(self._name(key), value, px=self._ttl_ms)
+
+        await self._within_time(store)
+
+    async def put_many(self, items: Mapping[bytes, bytes], seconds: float) -> None:
+        """Store every value for `seconds`, at least 0.001: one pipeline. Raises CacheUnavailable.
+
+        A value that is too large is left out.
+        """
+        milliseconds = max(1, round(seconds * 1000))
+
+        async def store() -> None:
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for key, value in items.items():
+                    if len(value) <= self._max_value_bytes:
+                        pipeline.set(self._name(key), value, px=milliseconds)
+                await pipeline.execute()
 
         await self._within_time(store)
 

@@ -39,12 +39,16 @@ async def answer(request: Request, router: Router, ask: Ask, form: Form, *, stre
     """Answer `ask` in `form`. The engine is freed however this ends. Raises Refused and ClientGone."""
     if not stream:
         return await unless_gone(request, _whole(router, ask, form))
-    routed, reply = await unless_gone(request, router.answer(ask), _drop)
+    with router.closing.beginning():
+        routed, reply = await unless_gone(request, router.answer(ask), _drop)
+    router.closing.begun(reply.events)
     return EventStream(form.pieces(routed, reply), reply.events.aclose, _headers(routed, reply))
 
 
 async def _whole(router: Router, ask: Ask, form: Form) -> Response:
-    routed, reply = await router.answer(ask)
+    with router.closing.beginning():
+        routed, reply = await router.answer(ask)
+    router.closing.begun(reply.events)
     try:
         whole = await form.whole(routed, reply)
     finally:

@@ -75,7 +75,7 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
         responses=REMEMBERED_RESPONSES,
     )
     async def decision(request: Request, id: str) -> JSONResponse:
-        taken = router.recent.find(id, *identify(bearer(request)))
+        taken = await router.recent.look_up(id, *identify(bearer(request)))
         if taken is None:
             raise forgotten(id)
         return JSONResponse(decision_told(taken, taken.nearest))
@@ -86,8 +86,8 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
 def forgotten(id: str, param: str = "id") -> BadRequest:
     """Return the refusal of an id that is not remembered, or not for this caller: nobody can tell which."""
     refusal = BadRequest(
-        f"no decision {id!r:.80} is remembered here; each process keeps its last {KEPT}, for the tenant and role "
-        "that they were taken for; POST /v1/decisions explains a prompt",
+        f"no decision {id!r:.80} is remembered here; each process keeps its last {KEPT}, and a Redis all of the "
+        "last hour, for the tenant and role that they were taken for; POST /v1/decisions explains a prompt",
         code="decision_not_found",
         param=param,
     )

@@ -55,7 +55,7 @@ def feedback_routes(router: Router, identify: Identify) -> APIRouter:
             raise BadRequest(
                 f"text has {len(text)} characters; {LONGEST_TEXT} are allowed: send the telling part", param="text"
             )
-        taken = router.recent.find(id, *caller)
+        taken = await router.recent.look_up(id, *caller)
         if taken is None:
             raise forgotten(id, "decision_id")
         try:

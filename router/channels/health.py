@@ -1,4 +1,4 @@
-"""GET /healthz, /readyz and /metrics. Health says what is wrong in words a person can act on."""
+"""GET /healthz and /readyz. Health says what is wrong in words a person can act on."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from starlette.responses import PlainTextResponse, Response
 
 from router.ports import Replicated
 from router.service import Router, State
 
 
-def health_routes(
-    router: Router, policy_trouble: Callable[[], str | None], exposition: Callable[[], bytes], content_type: str
-) -> APIRouter:
+def health_routes(router: Router, policy_trouble: Callable[[], str | None]) -> APIRouter:
     """Return the routes. `policy_trouble` says why the policy file on disk is not in force, or None."""
     routes = APIRouter(tags=["Health"])
 
@@ -35,13 +32,13 @@ def health_routes(
         "/readyz",
         summary="Every blend the policy can reach is served by some backend",
         response_model=None,
-        responses={503: {"description": "Some blend is served by nobody; `unserved` names it"}},
+        responses={503: {"description": "Some blend is served by nobody (`unserved` names it), or it stops"}},
     )
     async def readyz() -> JSONResponse:
         missing = unserved(router.state)
         fleet = router.state.fleet
         body = {
-            "status": "unready" if missing else "ready",
+            "status": "stopping" if router.closing.draining else "unready" if missing else "ready",
             **about(),
             "backends": {
                 name: "up" if name in fleet.inventories else fleet.troubles.get(name, "not seen yet")
@@ -57,11 +54,7 @@ def health_routes(
             },
             "unserved": missing,
         }
-        return JSONResponse(body, status_code=503 if missing else 200)
-
-    @routes.get("/metrics", summary="Prometheus metrics", response_model=None, response_class=PlainTextResponse)
-    async def metrics() -> Response:
-        return Response(exposition(), media_type=content_type)
+        return JSONResponse(body, status_code=200 if body["status"] == "ready" else 503)
 
     return routes
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import click
 
+from router.cli.listening import PORT, address, bind
+from router.cli.loop import run
 from router.cli.options import fail, read_settings, serving_options
-from router.cli.server import PORT, address, bind, run, serving
+from router.cli.server import serving
 from router.core.errors import AgogeError
 from router.wiring.settings import Settings
 
@@ -21,7 +24,8 @@ PROMPTS = (
     ("isolated speech", "режим: академический\nExplain the impact of social media on attention."),
 )
 MAX_TOKENS = 96
-STOPPING_SECONDS = 10.0  # the server's own grace for open streams is five
+GRACE_SECONDS = 5.0  # for open streams: whoever presses Ctrl-C in a demo waits for it
+STOPPING_SECONDS = 10.0
 
 
 @click.command(
@@ -34,7 +38,7 @@ STOPPING_SECONDS = 10.0  # the server's own grace for open streams is five
 def command(host: str, port: int, once: bool, **options: Any) -> None:
     """Serve and show."""
     try:
-        run(_demo(read_settings(**options), host, port, once))
+        run(_demo(replace(read_settings(**options), grace=GRACE_SECONDS), host, port, once))
     except (AgogeError, OSError) as error:
         fail(error)
 

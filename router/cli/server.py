@@ -1,71 +1,29 @@
-"""A socket, a router behind it, and progress for whoever waits. Shared by `agoge serve` and `agoge demo`."""
+"""A router behind a socket, and progress for whoever waits. Shared by `agoge serve` and `agoge demo`."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
+import math
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import click
 import uvicorn
+from fastapi import FastAPI
 
 from router.cli.connections import ConnectionLimits, limited
-from router.core.errors import AgogeError
 from router.core.facts import Fact, RequestRefused
 from router.ports import Sink
 from router.wiring.app import Running, running
 from router.wiring.settings import Settings
+from router.wiring.settled import settle
 
-GRACE_SECONDS = 5  # how long open streams may go on once the server is told to stop
-PORT = click.IntRange(0, 65535)
-T = TypeVar("T")
-
-
-class PortTaken(AgogeError):
-    """Nobody can listen there; the message says how to choose another port or address."""
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a bound socket that does not listen yet, before anything slow is loaded. Raises PortTaken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio switches Nagle's algorithm off only where it is: without it every
-    # streamed answer waits 40 ms for the client's delayed ACK.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        another = "make run PORT=9000, or --port 9000"
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES):  # the port is not at fault
-            another = "--host 127.0.0.1, or another address of this machine"
-        raise PortTaken(f"cannot listen on {host}:{port} ({error.strerror}); try {another}") from None
-    return listener
-
-
-def address(listener: socket.socket) -> str:
-    """Return the URL of a bound socket: the port is known only now when any free one was asked for."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on the quickest event loop there is: uvloop, but not on Windows."""
-    try:
-        import uvloop
-
-        factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
-    except ImportError:
-        factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(work)
+CUT_SECONDS = 2  # what an answer that was cut has to say so
 
 
 class Say:
@@ -132,59 +90,88 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, listener: socket.socket, sinks: Sequence[Sink] = ()
+    settings: Settings,
+    listener: socket.socket,
+    sinks: Sequence[Sink] = (),
+    *,
+    admin: socket.socket | None = None,
+    aloud: bool = True,
 ) -> AsyncIterator[tuple[Running, asyncio.Task[None]]]:
     """Load everything and serve on `listener`; yields the router and the task that ends with the server.
 
-    SIGINT and SIGTERM end the server once the open streams have ended, after `GRACE_SECONDS` at the latest; a
-    second one ends it at once.
+    SIGINT and SIGTERM end the server: `listener` takes no more, and answers under way may go on for
+    `settings.grace` seconds. What is left then is told so, and cut. A second signal cuts at once. The routes for
+    operators are served on `admin`, where it is given, to the end. `aloud` prints what is being loaded.
     """
     say = Say()
     async with AsyncExitStack() as opened:
         try:
-            live = await opened.enter_async_context(running(settings, say.beside(sinks), say))
+            live = await opened.enter_async_context(
+                running(settings, say.beside(sinks) if aloud else sinks, say if aloud else None)
+            )
         except BaseException:  # Ctrl-C too
             say.pause()
             raise
+        settle()
         say.done()
 
         def refusing(code: str, status: int) -> None:
             live.router.record(RequestRefused(code, status))
 
-        config = uvicorn.Config(
-            live.app,
-            log_level="warning",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            server_header=False,
-            proxy_headers=False,  # nothing here depends on a client's address, so nobody is believed about it
-            lifespan="off",
-            http=limited(ConnectionLimits(connections=settings.connections), refusing),
-            ws="none",
-        )
-        server = _Server(config)
+        protocol = limited(ConnectionLimits(connections=settings.connections), refusing)
         logging.getLogger("uvicorn.error").addFilter(_not_our_own_cancelling)
         loop = asyncio.get_running_loop()
+        server, closing = _server(live.app, settings.grace + CUT_SECONDS, protocol), live.router.closing
+        tasks = [asyncio.create_task(server.serve(sockets=[listener]))]
+        servers = [server]
+        if admin is not None and live.admin is not None:
+            servers.append(_server(live.admin, CUT_SECONDS, protocol))
+            tasks.append(asyncio.create_task(servers[1].serve(sockets=[admin])))
+        timers: list[asyncio.TimerHandle] = []
 
         def stop() -> None:
-            server.force_exit = server.should_exit
-            server.should_exit = True
+            if closing.draining:
+                closing.cut()
+                server.force_exit = True
+            elif not server.should_exit:
+                closing.draining = server.should_exit = True
+                timers.append(loop.call_later(settings.grace, closing.cut))
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
-        task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
-                await asyncio.sleep(0.01)
-            if task.done():
-                await task  # it could not start, and says why
-            yield live, task
+            while not (all(each.started for each in servers) or any(task.done() for task in tasks)):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # uvicorn has no event for it
+            for task in tasks:
+                if task.done():
+                    await task  # it could not start, and says why
+            yield live, tasks[0]
         finally:
-            server.should_exit = True
-            await asyncio.gather(task, return_exceptions=True)
+            stop()
+            await asyncio.gather(tasks[0], return_exceptions=True)
+            for each in servers:
+                each.should_exit = True
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for timer in timers:
+                timer.cancel()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
+
+
+def _server(app: FastAPI, grace: float, protocol: type[asyncio.Protocol]) -> _Server:
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=math.ceil(grace),
+        server_header=False,
+        proxy_headers=False,  # nothing here depends on a client's address, so nobody is believed about it
+        lifespan="off",
+        http=protocol,
+        ws="none",
+    )
+    return _Server(config)
 
 
 def _not_our_own_cancelling(record: logging.LogRecord) -> bool:

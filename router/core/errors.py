@@ -11,6 +11,7 @@ AgogeError
     ├── RateLimited          429  this caller has sent more per minute than the policy allows
     ├── Overloaded           429  no place at an engine, and no room left to wait for one
     ├── BlendUnavailable     503  no backend has this blend in its inventory: never sent, never replaced
+    ├── Stopping             503  the server was told to stop and may wait for this answer no longer
     └── BackendFailed        an engine failed; carries the engine's name
         ├── BackendOverloaded    429  the engine is full; try the next one or later
         ├── BackendRefused       4xx  the engine found the request itself wrong; the next one would too
@@ -124,6 +125,15 @@ class BlendUnavailable(Refused):
     """No backend can serve exactly this blend now. Refused: another blend would be another speaker."""
 
     status, code, type = 503, "blend_unavailable", "server_error"
+
+
+class Stopping(Refused):
+    """The server was told to stop, and its time for answers under way is over."""
+
+    status, code = 503, "server_stopping"
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping and cannot finish this answer; ask again")
 
 
 class BackendFailed(Refused):

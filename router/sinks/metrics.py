@@ -6,12 +6,15 @@ are bounded (`Names`), and counters of different names stand apart instead of mu
 
 from __future__ import annotations
 
+import os
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from router.core.decision import Reason
 from router.core.facts import (
@@ -45,12 +48,22 @@ _ANSWER_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 class MetricsSink:
     """Counts in its own registry, so that two routers in one process (tests) do not collide."""
 
-    def __init__(self, version: str = "") -> None:
+    def __init__(self, version: str = "", worker: int | None = None) -> None:
+        """`worker`: which of several workers this is. They write into the files of PROMETHEUS_MULTIPROC_DIR, under
+        their numbers, so that one who is started again counts on; each of them tells the metrics of all.
+        """
         # One more series for each of ours, and nobody asks for it.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self._registry = CollectorRegistry()
-        prometheus_client.ProcessCollector(registry=registry)
-        prometheus_client.GCCollector(registry=registry)
+        self._shared = worker is not None
+        self._revision: str | None = None
+        if worker is None:
+            prometheus_client.ProcessCollector(registry=registry)
+            prometheus_client.GCCollector(registry=registry)
+        else:
+            _share(worker)
+            self._registry = CollectorRegistry()
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
         counter = partial(Counter, registry=registry)
         # What is told of a gauge where several processes have one.
         added, highest, lowest = (
@@ -157,8 +170,12 @@ class MetricsSink:
             case PolicyReloaded(revision=revision, error=error):
                 self._reloads.labels("refused" if error else "loaded").inc()
                 self._policy_bad.set(1 if error else 0)
-                self._policy.clear()
+                if not self._shared:
+                    self._policy.clear()
+                elif self._revision is not None:  # what several workers share cannot be cleared
+                    self._policy.labels(self._revision).set(0)
                 self._policy.labels(revision).set(1)
+                self._revision = revision
             case ReplicaEjected(backend=backend, replica=replica, seconds=seconds):
                 self._ejected.labels(backend, replica).set(1 if seconds else 0)
             case CanaryFinished():
@@ -202,3 +219,10 @@ class MetricsSink:
     def exposition(self) -> bytes:
         """Return the metrics in Prometheus's text format 0.0.4."""
         return generate_latest(self._registry)
+
+
+def _share(worker: int) -> None:
+    """Keep this process's values in files that its siblings read, and forget the gauges of the one before it."""
+    for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"gauge_*_{worker}.db"):
+        file.unlink()
+    values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]

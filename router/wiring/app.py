@@ -13,6 +13,7 @@ import classifiers
 from router import __version__
 from router.caches import open_cache, open_meter
 from router.channels import errors
+from router.channels.admin import description_routes, metrics_routes
 from router.channels.completions import completion_routes
 from router.channels.decisions import decision_routes
 from router.channels.direct import Direct
@@ -47,11 +48,12 @@ Progress = Callable[[str, float | None], None]  # (what is being done, share don
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A router that is ready to take requests, and its application."""
+    """A router that is ready to take requests, its application, and the operators' own where one was asked for."""
 
     router: Router
     app: FastAPI
     watch: PolicyWatch
+    admin: FastAPI | None = None
 
 
 @asynccontextmanager
@@ -63,7 +65,7 @@ async def running(
     Raises AgogeError (a bad policy, setting or artefact) before anything is served.
     """
     say: Progress = progress or (lambda what, share: None)
-    metrics = MetricsSink(__version__)
+    metrics = MetricsSink(__version__, settings.worker)
     traces = open_traces(settings)
     all_sinks: tuple[Sink, ...] = (metrics, *sinks) if traces is None else (metrics, traces, *sinks)
 
@@ -87,7 +89,8 @@ async def running(
         opened.callback(scorer.close)
         loader = Loader(settings, scorer, record)
         say("engine", None)
-        router = Router(await loader.load(), scorer, cache, secret, all_sinks, outcomes)
+        router = Router(await loader.load(), scorer, cache, secret, all_sinks, outcomes, scorer)
+        opened.push_async_callback(router.recent.aclose)
         opened.push_async_callback(lambda: router.state.fleet.aclose())  # the one in force by then
         identify = _identify(settings, router.state.policies)
         metrics.record(PolicyReloaded(router.state.policies.revision, None))
@@ -98,10 +101,18 @@ async def running(
             asyncio.create_task(watch.run()),
             asyncio.create_task(_look(router, settings.inventory_seconds)),
         )
-        app = build_app(router, watch, metrics, identify, rates=Rates(record, meter, secret), tracer=traces)
+        app = build_app(
+            router,
+            watch,
+            metrics,
+            identify,
+            rates=Rates(record, meter, secret),
+            tracer=traces,
+            apart=settings.admin,
+        )
         if speaks_http(settings):
             opened.push_async_callback(mount_slack(app, settings, router).aclose)
-        yield Running(router, app, watch)
+        yield Running(router, app, watch, build_admin(app, router, watch, metrics) if settings.admin else None)
 
 
 async def open_scorer(settings: Settings, progress: Progress | None = None) -> ClassifierScorer:
@@ -133,13 +144,18 @@ def build_app(
     *,
     rates: Rates | None = None,
     tracer: Tracer | None = None,
+    apart: bool = False,
 ) -> FastAPI:
-    """Return the application: every channel on one router. Without `rates` this process counts requests alone."""
+    """Return the application: every channel on one router.
+
+    Without `rates` this process counts requests alone. `apart`: without what `build_admin` has.
+    """
     app = FastAPI(
         title="Agoge",
         version=__version__,
         summary="The router that decides which LoRA adapters should speak.",
-        docs_url="/docs",
+        docs_url=None if apart else "/docs",
+        openapi_url=None if apart else "/openapi.json",
         redoc_url=None,
         redirect_slashes=False,  # a redirect would be built from whatever Host the client made up
     )
@@ -153,7 +169,8 @@ def build_app(
     others = [
         model_routes(router, identify),
         feedback_routes(router, identify),
-        health_routes(router, lambda: watch.trouble, metrics.exposition, CONTENT_TYPE),
+        health_routes(router, lambda: watch.trouble),
+        *([] if apart else [metrics_routes(metrics.exposition, CONTENT_TYPE)]),
     ]
     for routes in (*busy, *others):
         app.include_router(routes)
@@ -163,6 +180,18 @@ def build_app(
     if tracer is not None:
         app.add_middleware(Traced, tracer=tracer)
     return app
+
+
+def build_admin(app: FastAPI, router: Router, watch: PolicyWatch, metrics: MetricsSink) -> FastAPI:
+    """Return the operators' application: health again, metrics, and the description of `app`."""
+    admin = FastAPI(
+        title="Agoge, for operators", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    errors.install(admin, router)
+    admin.include_router(health_routes(router, lambda: watch.trouble))
+    admin.include_router(metrics_routes(metrics.exposition, CONTENT_TYPE))
+    admin.include_router(description_routes(app))
+    return admin
 
 
 def _cache(settings: Settings) -> DecisionCache:

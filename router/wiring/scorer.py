@@ -19,6 +19,7 @@ class ClassifierScorer:
 
     def __init__(self, classifier: classifiers.Classifier, speller: Speller) -> None:
         self._classifier, self._speller = classifier, speller
+        self._numbers = {row.text: number for number, row in enumerate(classifier.rows)}
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="classifier")
 
     @property
@@ -48,6 +49,16 @@ class ClassifierScorer:
             return self._classifier.examine(self._speller.correct(text), count)
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, examine)
+
+    def number_of(self, text: str, label: str) -> int | None:
+        """Return an exemplar's number, None where it is none."""
+        number = self._numbers.get(text)
+        return number if number is not None and self._classifier.rows[number].label == label else None
+
+    def exemplar(self, number: int) -> tuple[str, str] | None:
+        """Return (text, label) of an exemplar, None where there is no such number."""
+        rows = self._classifier.rows
+        return (rows[number].text, rows[number].label) if 0 <= number < len(rows) else None
 
     def close(self) -> None:
         """Let the threads go."""

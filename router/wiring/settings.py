@@ -36,7 +36,9 @@ class Settings:
 
     `blends` is the folder that `agoge blends build` wrote; given, engines that serve one adapter per request are
     asked for what was built there and for nothing else. `connections`: how many clients may be connected at once.
-    `traces` is the root of an OTLP/HTTP collector.
+    `traces` is the root of an OTLP/HTTP collector. `grace`: seconds that answers may go on once the server is told
+    to stop. `workers`: processes on one port; `worker`: which of several this one is, from 0. `admin`: whether the
+    routes for operators have an application of their own.
     """
 
     policy: Path = field(default_factory=lambda: shipped("policies", "default.yaml"))
@@ -54,6 +56,10 @@ class Settings:
     reload_seconds: float = 1.0
     inventory_seconds: float = 5.0
     connections: int = 1000
+    grace: float = 30.0
+    workers: int = 1
+    worker: int | None = None
+    admin: bool = False
 
     def secret(self) -> bytes:
         """Return the key of the cache's digests: random per process in memory, shared for a shared cache.

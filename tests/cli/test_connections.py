@@ -16,6 +16,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from router.cli import server
 from router.cli.connections import ConnectionLimits, limited
+from router.cli.listening import bind
+from router.closing import Closing
 from router.core.facts import RequestRefused
 from router.wiring.settings import Settings
 from tests.stubs import Facts, until
@@ -317,10 +319,11 @@ async def test_agoge_serve_has_these_bounds_and_counts_refusals(monkeypatch: pyt
 
     @asynccontextmanager
     async def running(*_: object) -> AsyncIterator[SimpleNamespace]:
-        yield SimpleNamespace(app=app, router=facts)
+        router = SimpleNamespace(record=facts.record, closing=Closing())
+        yield SimpleNamespace(app=app, admin=None, router=router)
 
     monkeypatch.setattr(server, "running", running)
-    with server.bind("127.0.0.1", 0) as listener:
+    with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         async with server.serving(Settings(connections=1), listener):
             first = await connected(port)

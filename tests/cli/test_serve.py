@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -63,13 +64,15 @@ async def engine() -> AsyncIterator[tuple[str, list[asyncio.Event]]]:
         await runner.cleanup()
 
 
-async def agoge(*arguments: str, verb: str = "serve", **environment: str) -> asyncio.subprocess.Process:
+async def agoge(
+    *arguments: str, verb: str = "serve", stderr: int | IO[bytes] = asyncio.subprocess.PIPE, **environment: str
+) -> asyncio.subprocess.Process:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AGOGE_")}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "router.cli", verb, *arguments),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=stderr,
         env=inherited | environment,
     )
 
@@ -168,7 +171,8 @@ async def test_a_signal_ends_it_cleanly_even_with_an_open_stream(
     port = free_port()
     async with engine() as (address, freed), httpx.AsyncClient(timeout=60) as client:
         process = await agoge(
-            *("--policy", str(file), "--data", str(data), "--port", str(port), "--backend", f"primary={address}")
+            *("--policy", str(file), "--data", str(data), "--port", str(port), "--backend", f"primary={address}"),
+            *("--grace", "0.5"),
         )
         try:
             url = f"http://127.0.0.1:{port}"
@@ -178,7 +182,7 @@ async def test_a_signal_ends_it_cleanly_even_with_an_open_stream(
                 assert answer.status_code == 200
                 await until(lambda: len(freed) == 1)
                 process.send_signal(number)
-                out, error = await asyncio.wait_for(process.communicate(), 30)  # 5 s of grace, and slow machines
+                out, error = await asyncio.wait_for(process.communicate(), 30)
             assert process.returncode == 0, error.decode()
             await asyncio.wait_for(freed[0].wait(), 20)
             assert b"Traceback" not in out + error

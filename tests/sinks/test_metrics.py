@@ -105,7 +105,7 @@ async def test_every_request_leaves_its_stages_once(tmp_path: Path) -> None:
         counted = await scrape(stage)
     found = {name: counted["agoge_stage_seconds_count", name] for name in STAGES}
     assert found == {
-        "read": 4, "cache": 4, "score": 2, "decide": 3, "plan": 2, "wait": 0, "first": 2, "answer": 2,
+        "read": 4, "cache": 4, "score": 2, "decide": 3, "plan": 2, "wait": 2, "first": 2, "answer": 2,
     }  # fmt: skip
     for count in ("agoge_ttft_seconds_count", "agoge_answer_seconds_count", "agoge_answers_total"):
         assert sum(value for key, value in counted.items() if key[0] == count) == 2

@@ -13,20 +13,22 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE = [*sorted((ROOT / "router" / "core").glob("*.py")), ROOT / "router" / "ports.py"]
-HEAVY = ["torch", "peft", "litellm", "sentence_transformers", "transformers", "xllamacpp", "huggingface_hub"]
+HEAVY = [
+    *("torch", "peft", "litellm", "sentence_transformers", "transformers", "xllamacpp", "huggingface_hub"),
+    *("sklearn", "scipy"),
+]
 
 
 def test_no_heavy_module_is_loaded_at_start_up() -> None:
-    loads = "import sys, json, router.wiring.app, router.cli.serve"
+    loads = "import sys, json, router.wiring.app, router.cli.serve, router.cli.server"
     code = f"{loads}; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
 
 
-def test_the_command_line_itself_loads_no_service() -> None:
-    code = (
-        "import sys, router.cli.main; print([m for m in ('fastapi', 'numpy', 'onnxruntime') if m in sys.modules])"
-    )
+@pytest.mark.parametrize("module", ["router.cli.main", "router.cli.serve", "router.cli.workers"])
+def test_neither_the_command_line_nor_who_looks_after_workers_loads_a_service(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in ('fastapi', 'numpy', 'onnxruntime') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -1,6 +1,6 @@
 """Buttons under an answer: "why?" opens the explanation, a thumb becomes an outcome. Knows no HTTP.
 
-A decision is explained from this process's memory, or decided again from the thread where another process took it.
+A decision is explained from memory, this process's or the shared one, or else decided again from the thread.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Buttons:
     async def explained(self, about: Asked, asked: Question | None, me: Me, words: Phrases) -> list[str]:
         """Return the explanation as mrkdwn texts, or one that says that there is none."""
         tenant, role = self._caller()
-        taken, note = self._router.recent.find(about.decision_id, tenant, role), ""
+        taken, note = await self._router.recent.look_up(about.decision_id, tenant, role), ""
         if taken is None and asked is not None and about.ts:
             taken, note = await self._decided_again(asked, me), words.again
         if taken is None:
