@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-# Else the library collects usage events in ~/.cache, with an id of the machine, and sends them to its maker. Its own
-# call to switch that off comes too late: the id is written while it is loaded.
+# Else the library collects usage events in ~/.cache, with an id of the machine, and sends them to its maker. Its
+# own call to switch that off comes too late: the id is written while it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
