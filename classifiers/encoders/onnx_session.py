@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# Else the library collects usage events in ~/.cache, with an id of the machine, and sends them to its maker. Its
+# own call to switch that off comes too late: the id is written while it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from classifiers.encoders.protocol import Vectors

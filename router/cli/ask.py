@@ -14,6 +14,7 @@ from router.cli.client import KEY, URL, Client, Refusal, UrlInvalid
 from router.cli.decide_text import lines, lines_explained
 from router.cli.options import fail
 from router.cli.speech import Speech, readable
+from router.wiring.secret import SecretInvalid, secret
 
 CODES = (
     "Exit codes: 0 answered, 1 refused or broken off, and why, 2 wrong usage, 130 interrupted. The server's key, "
@@ -36,9 +37,11 @@ def command(text: str, url: str, mode: str, max_tokens: int | None, why: bool, a
         text = sys.stdin.read()
     try:
         text.encode()
-        client = Client(url, os.environ.get(KEY))
+        client = Client(url, secret(os.environ, KEY))
     except UnicodeEncodeError:
         raise click.UsageError("TEXT is not UTF-8") from None
+    except SecretInvalid as error:
+        raise click.UsageError(str(error)) from None
     except UrlInvalid as error:
         raise click.UsageError(f"--url: {error}") from None
     if not text.strip():

@@ -14,6 +14,7 @@ from router.backends.vllm import VllmBackend
 from router.cli.policy import FAILED, OK
 from router.cli.tables import counted
 from router.core.errors import BackendFailed, Refused
+from router.wiring.secret import secret
 
 _BUILT = re.compile(r".+-[0-9a-f]{12}")
 """A name that a build gave. Adapters of other names are somebody else's and stay."""
@@ -24,9 +25,9 @@ def load(engine: str, url: str, wanted: Mapping[str, str], *, unload: bool, api_
 
     New names come before old ones go: there is no moment in which a blend of the policy is served by nobody.
     """
-    key = os.environ.get(api_key_env) if api_key_env else None
+    key = secret(os.environ, api_key_env) if api_key_env else None
     if api_key_env and not key:
-        raise click.UsageError(f"--api-key-env: the variable {api_key_env} is not set")
+        raise click.UsageError(f"--api-key-env: {api_key_env} is not set, nor is {api_key_env}_FILE")
     driver = VllmBackend if engine == "vllm" else SglangBackend
     try:
         backend = driver(url, url, api_key=key)

@@ -16,6 +16,7 @@ import click
 from router.cli.ask import CODES, show_why
 from router.cli.client import KEY, URL, Client, Message, Refusal, UrlInvalid
 from router.cli.speech import Speech, readable
+from router.wiring.secret import SecretInvalid, secret
 
 PROMPT = "> "
 COMMANDS = (
@@ -36,7 +37,9 @@ def command(url: str, mode: str, max_tokens: int | None) -> None:
     Ctrl-C stops an answer; at the prompt it leaves.
     """
     try:
-        client = Client(url, os.environ.get(KEY))
+        client = Client(url, secret(os.environ, KEY))
+    except SecretInvalid as error:
+        raise click.UsageError(str(error)) from None
     except UrlInvalid as error:
         raise click.UsageError(f"--url: {error}") from None
     with asyncio.Runner() as runner:

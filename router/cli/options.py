@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from router.wiring.secret import REDIS_PASSWORD, holds_password, with_redis_password
 from router.wiring.settings import Settings, shipped
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,6 +19,19 @@ FILE = click.Path(path_type=Path)
 ENCODER = click.option(
     "--encoder", default="use", show_default=True, help="use, e5, st:FOLDER-OR-HUB-ID, onnx:EXPORTED-FOLDER or A+B"
 )
+
+
+def no_password(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Let no password through that stands on the command line: whoever lists processes reads it there."""
+    source = context.get_parameter_source(option.name or "")
+    if value and source is click.core.ParameterSource.COMMANDLINE and holds_password(value):
+        raise click.BadParameter(
+            "everybody on this machine can read the command line; take the password out of it and put it into "
+            f"{REDIS_PASSWORD}, or into the file that {REDIS_PASSWORD}_FILE names"
+        )
+    return value
+
+
 _OPTIONS = [
     click.option("--policy", type=FILE, show_default="policies/default.yaml", help="The policy file."),
     click.option(
@@ -28,9 +42,16 @@ _OPTIONS = [
         "llamacpp+http), hub:https://HOST or litellm:PROVIDER/MODEL. May be repeated.",
     ),
     click.option("--blends", type=FILE, help="Serve what `agoge blends build` wrote into this folder."),
-    click.option("--cache", default="memory:", show_default=True, help="memory:, redis://HOST:PORT/DB or none:"),
+    click.option(
+        "--cache",
+        default="memory:",
+        show_default=True,
+        callback=no_password,
+        help="memory:, redis://HOST:PORT/DB or none:",
+    ),
     click.option(
         "--outcomes",
+        callback=no_password,
         show_default="the cache's Redis, else outcomes.jsonl under --data",
         help="Where feedback is kept: a file, redis://HOST:PORT/DB or none:",
     ),
@@ -82,8 +103,8 @@ def read_settings(
         data=data,
         blends=blends,
         classifier=classifier,
-        cache=cache,
-        outcomes=outcomes,
+        cache=with_redis_password(cache, os.environ),
+        outcomes=outcomes and with_redis_password(outcomes, os.environ),
         keys=keys,
         traces=traces,
         backends=pairs,

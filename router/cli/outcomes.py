@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any, TypeVar
 
 import click
 
-from router.cli.options import fail
+from router.cli.options import fail, no_password
 from router.cli.policy import CODES
 from router.cli.tables import counted, print_table
 from router.core.errors import AgogeError
 from router.core.outcome import Outcome
 from router.outcomes import FILE, open_outcomes
 from router.ports import OutcomesUnavailable
+from router.wiring.secret import with_redis_password
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -40,6 +42,7 @@ def _source(function: Command) -> Command:
         "source",
         default=DEFAULT,
         show_default=True,
+        callback=no_password,
         help="A file, or redis://HOST:PORT/DB: what `agoge serve --outcomes` names.",
     )(function)
 
@@ -155,7 +158,7 @@ def _read(source: str) -> tuple[list[Outcome], int]:
         click.echo(what, err=True)
 
     try:
-        store = open_outcomes(source, tell=tell)
+        store = open_outcomes(with_redis_password(source, os.environ), tell=tell)
     except ValueError as error:
         raise click.UsageError(f"--from: {error}") from None
     if store is None:

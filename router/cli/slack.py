@@ -41,7 +41,7 @@ def command(log: bool, **options: Any) -> None:
 
 async def _slack(settings: Settings, sinks: Sequence[Sink]) -> None:
     for name in (TOKEN, APP):
-        if not settings.environment.get(name):
+        if not settings.given(name):
             raise SettingsInvalid(f"{name} is not set; `agoge slack` needs {TOKEN} and {APP}, see docs/slack.md")
     say = Say()
     stopped = asyncio.Event()

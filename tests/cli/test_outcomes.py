@@ -210,7 +210,8 @@ def test_show_counts_by_label_and_verdict(folder: Path) -> None:
         ("policies", 1, "Is a directory"),
         ("none:", 2, "keeps nothing"),
         ("http://h", 2, "redis://host:6379/0"),
-        ("redis://:hunter2@127.0.0.1:1/0", 1, "127.0.0.1:1"),
+        ("redis://127.0.0.1:1/0", 1, "127.0.0.1:1"),
+        ("redis://:hunter2@127.0.0.1:1/0", 2, "AGOGE_REDIS_PASSWORD"),
     ],
 )
 def test_what_cannot_be_read_says_so(folder: Path, verb: str, source: str, code: int, says: str) -> None:

@@ -22,7 +22,7 @@ from router.policy_file import load_policies
 from router.wiring.addresses import addresses
 from router.wiring.backends import open_drivers
 from router.wiring.settings import Settings
-from tests.deploy.compose_file import ROOT, SECRETS, TEXT, Missing, interpolate, services, validate
+from tests.deploy.compose_file import ROOT, SECRETS, TEXT, Missing, interpolate, load, services, validate
 
 SERVICES = services()
 
@@ -110,15 +110,39 @@ def test_router_and_tgi_read_the_blends_from_one_folder_under_one_path() -> None
     """`publish --root /adapters` writes TGI's paths; the router finds blends.json there, and writes nothing."""
     mount = "./deploy/tgi/adapters:/adapters:ro"
     assert mount in SERVICES["tgi"]["volumes"]
-    assert SERVICES["router"]["volumes"] == ["./policies:/policies:ro", mount]
+    assert SERVICES["router"]["volumes"] == ["./policies:/policies:ro", "data:/app/.agoge", mount]
     assert "--blends=/adapters" in SERVICES["router"]["command"]
-    assert SERVICES["router-embedded"]["volumes"] == ["./policies:/policies:ro"]
+    assert SERVICES["router-embedded"]["volumes"] == ["./policies:/policies:ro", "data:/app/.agoge"]
 
 
 def test_only_the_router_is_reachable_and_only_from_this_machine() -> None:
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"router", "router-embedded"}
     for name in ("router", "router-embedded"):
         assert SERVICES[name]["ports"] == ["127.0.0.1:8080:8080"]
+
+
+@pytest.mark.parametrize("name", ["router", "router-embedded", "redis"])
+def test_what_answers_strangers_can_write_to_its_data_alone_and_become_nobody_else(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert not service.get("cap_add")
+    assert not service.get("privileged")
+    writable = [mount.split(":")[1] for mount in service["volumes"] if not mount.endswith(":ro")]
+    assert writable == ["/data" if name == "redis" else "/app/.agoge"]
+
+
+def test_nobody_gains_privileges() -> None:
+    for service in SERVICES.values():
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_redis_has_no_password_and_is_reached_by_the_router_alone() -> None:
+    networks = load(interpolate(TEXT, SECRETS))["networks"]
+    assert networks["store"]["internal"] is True
+    assert SERVICES["redis"]["networks"] == ["store"]
+    inside = {name for name, service in SERVICES.items() if "store" in service.get("networks", ())}
+    assert inside == {"redis", "router", "router-embedded"}
 
 
 def settings_of(name: str) -> Settings:

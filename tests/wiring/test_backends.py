@@ -83,6 +83,7 @@ async def test_a_provider_without_our_adapters_is_a_stand_in(policies: Policies)
         ("tgi+http://user:hunter2@h?names=core", {}, "holds a password"),
         ("hub:https://user:hunter2@h?names=core", {}, "holds a password"),
         ("ftp://user:hunter2@h", {}, "holds a password"),
+        ("litellm:openai/x?api_base=http://user:hunter2@h/v1", {}, "api_base holds a password"),
         ("tgi+http://h", {}, "LORA_ADAPTERS"),
         ("tgi+http://h?name=core", {}, "an option 'name'; it may have names, api_key_env"),
         ("tgi+http://h?names=core&names=sport", {}, "names is given twice"),
