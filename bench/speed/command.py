@@ -1,4 +1,4 @@
-"""What every command here shares: how long it measures, where the figures go, what people are told. Measures nothing."""
+"""What every command here shares: how long it measures, where the figures go, what is told. Measures nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples -> figures: percentiles, and the median and spread of what several rounds found. Knows no measurement."""
+"""Samples -> figures: percentiles, and the median and spread of what rounds found. Knows no measurement."""
 
 from __future__ import annotations
 

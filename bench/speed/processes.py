@@ -1,7 +1,7 @@
 """What is measured, as processes of their own: started, waited for, asked what they have cost, and ended.
 
-CPU seconds are user + system of the process and its children, as the kernel counts them: unlike a latency they hardly
-depend on who else uses the machine. Knows no figures and no load.
+CPU seconds are user + system of the process and its children, as the kernel counts them: unlike a latency they
+hardly depend on who else uses the machine. Knows no figures and no load.
 """
 
 from __future__ import annotations
