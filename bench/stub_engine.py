@@ -1,10 +1,10 @@
 """An engine that answers at once, or one token at a time. For measuring what is around it.
 
 Run as `python -m bench.stub_engine PORT [--tokens N --gap MS]`. It speaks just enough HTTP/1.1 to be cheap: one
-connection, one request at a time, bodies with a Content-Length. Every POST is a chat request: `"stream": true` in
-its body makes the answer server-sent events. With --gap the tokens come one by one, and each tells when it was sent
-(nanoseconds of the machine's monotonic clock), so that whoever receives it knows how long it was on its way. Knows
-neither models nor prompts.
+connection, one request at a time, bodies with a Content-Length. Every POST is a chat request: `"stream": true`
+in its body makes the answer server-sent events. With --gap the tokens come one by one, and each tells when it
+was sent (nanoseconds of the machine's monotonic clock), so that whoever receives it knows how long it was on its
+way. Knows neither models nor prompts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Our encoder behind OpenAI's embeddings route: `python -m bench.speed.embedder PORT ARTEFACT`.
 
-For a peer that can only embed over HTTP. Vectors of the exemplars come from the artefact, so that the peer need not
-wait for ten thousand of them; every other text pays for the encoder. Knows no peer.
+For a peer that can only embed over HTTP. Vectors of the exemplars come from the artefact, so that the peer need
+not wait for ten thousand of them; every other text pays for the encoder. Knows no peer.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Embedder:
 
     def _of(self, text: str) -> NDArray[np.float32]:
         known = self._known.get(text)
-        return self._encoder.encode([text])[0] if known is None else known
+        vector: NDArray[np.float32] = self._encoder.encode([text])[0] if known is None else known
+        return vector
 
 
 def _written(vector: NDArray[np.float32], short: bool) -> object:

@@ -1,10 +1,10 @@
 """What Agoge adds to a request: its own latency beside that of the engine alone.
 
 `python -m bench.speed.latency [--rounds N] [--requests N] [--json FILE]`. One connection, one request at a time.
-Direct, cached and uncached streams take turns within each round, request by request, so that a busy moment slows all
-of them alike. "Added" is the difference of medians to the stub engine asked directly; TTFT is the first byte of the
-stream. "Cached" repeats one prompt; "uncached" pays for the encoder on prompts never seen before, of 12, 60 and 400
-tokens.
+Direct, cached and uncached streams take turns within each round, request by request, so that a busy moment slows
+all of them alike. "Added" is the difference of medians to the stub engine asked directly; TTFT is the first byte
+of the stream. "Cached" repeats one prompt; "uncached" pays for the encoder on prompts never seen before, of 12,
+60 and 400 tokens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Two routers as libraries, on the same encoder weights and exemplars: aurelio's semantic-router and our classifier.
+"""Two routers as libraries, on the same weights and exemplars: aurelio's semantic-router and our classifier.
 
-Run beside as `python -m bench.speed.libraries ARTEFACT PEERS`. Both embed each text anew with our encoder; what differs
-is what they do with its vector. semantic-router is its `IndexedRouter` with a local index, as it comes.
+Run beside as `python -m bench.speed.libraries ARTEFACT PEERS`. Both embed each text anew with our encoder; what
+differs is what they do with its vector. semantic-router is its `IndexedRouter` with a local index, as it comes.
 """
 
 from __future__ import annotations

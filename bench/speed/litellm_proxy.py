@@ -1,7 +1,7 @@
 """A real LiteLLM proxy as a process: `python -m bench.speed.litellm_proxy PORT PEERS`, and what configures it.
 
-As its documentation has it for production: one worker per core, the errors alone logged, no documentation pages, no
-database, no keys to look up, uvloop and httptools where they are installed. Plain models go straight to the
+As its documentation has it for production: one worker per core, the errors alone logged, no documentation pages,
+no database, no keys to look up, uvloop and httptools where they are installed. Plain models go straight to the
 engine; `auto` is its auto-router, whose encoder has to be an embeddings route: `bench.speed.embedder` serves the
 weights that our own classifier uses.
 """

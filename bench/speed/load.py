@@ -1,8 +1,8 @@
 """The load: chat requests over bare sockets, in a closed loop, and how long each took.
 
-Cheaper than what it measures: a request is bytes made ahead, an answer is read no further than to its end. What it
-can ask of the stub engine alone is measured beside everything else (`bench.speed.rate`). Knows HTTP, and of an answer
-only where it ends.
+Cheaper than what it measures: a request is bytes made ahead, an answer is read no further than to its end. What
+it can ask of the stub engine alone is measured beside everything else (`bench.speed.rate`). Knows HTTP, and of
+an answer only where it ends.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The peers' packages: found in their own folder, and used by this Python behind its own. Knows no peer.
 
-`make bench` installs them (peers.txt) into .venv-peers; LiteLLM's auto-router wants an older semantic-router than the
-newest, which lies in .venv-peers/autorouter. This environment's own versions win, so that both sides run the same
-numpy, onnxruntime and web server.
+`make bench` installs them (peers.txt) into .venv-peers; LiteLLM's auto-router wants an older semantic-router
+than the newest, which lies in .venv-peers/autorouter. This environment's own versions win, so that both sides
+run the same numpy, onnxruntime and web server.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Requests per second on one core, and the CPU a request costs: Agoge beside a real LiteLLM proxy and semantic-router.
+"""Requests per second on one core and the CPU each costs, beside a real LiteLLM proxy and semantic-router.
 
-`python -m bench.speed.rate [--rounds N] [--seconds S] [--peers FOLDER] [--json FILE]`. Each server may use one core and
-is kept busy over 16 connections; load, stub engine and embeddings share the rest. All take turns in every round, on
-the same engine, with the same whole answers; what the load and the stub can do on their own stands beside. Prompts
-have 12 tokens. "Cached" repeats one; for all others each is new, so that the auto-router embeds it, too.
+`python -m bench.speed.rate [--rounds N] [--seconds S] [--peers FOLDER] [--json FILE]`. Each server may use one
+core and is kept busy over 16 connections; load, stub engine and embeddings share the rest. All take turns in
+every round, on the same engine, with the same whole answers; what the load and the stub can do on their own
+stands beside. Prompts have 12 tokens. "Cached" repeats one; for all others each is new, so that the auto-router
+embeds it, too.
 """
 
 from __future__ import annotations
