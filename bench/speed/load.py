@@ -134,9 +134,13 @@ def heard(
     connections: int,
     *,
     until: float = float("inf"),
+    every: float = 0.0,
     each: Callable[[float, bytes], None] | None = None,
 ) -> Iterator[tuple[Took, bytes]]:
-    """Yield every answer as it ends. `each` is told (perf_counter, bytes) of all that arrives, as it does."""
+    """Yield every answer as it ends. A connection is opened `every` so many seconds, 0 opens all at once.
+
+    `each` is told (perf_counter, bytes) of all that arrives, as it does.
+    """
     parts, waiting = urlsplit(url), iter(requests)
     with selectors.DefaultSelector() as selector:
         open_: list[socket.socket] = []
@@ -152,15 +156,18 @@ def heard(
             return Answer(), started
 
         try:
-            for _ in range(connections):
-                connection = socket.create_connection((parts.hostname or "", parts.port or 80), LIMIT)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                open_.append(connection)
-                if (begun := begin(connection)) is not None:
-                    selector.register(connection, selectors.EVENT_READ, begun)
-            while selector.get_map():
-                ready = selector.select(LIMIT)
-                if not ready:
+            next_one = time.perf_counter()
+            while len(open_) < connections or selector.get_map():
+                while len(open_) < connections and time.perf_counter() >= next_one:
+                    connection = socket.create_connection((parts.hostname or "", parts.port or 80), LIMIT)
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    open_.append(connection)
+                    next_one += every
+                    if (begun := begin(connection)) is not None:
+                        selector.register(connection, selectors.EVENT_READ, begun)
+                waits_for_more = len(open_) < connections
+                ready = selector.select(max(0.0, next_one - time.perf_counter()) if waits_for_more else LIMIT)
+                if not (ready or waits_for_more or not selector.get_map()):
                     raise LoadFailed(f"{url}: no answer within {LIMIT:g} s")
                 for key, _ in ready:
                     connection, (answer, started) = key.fileobj, key.data  # type: ignore[assignment]
