@@ -57,10 +57,8 @@ def chunk(body: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(body), body)
 
 
-STREAM = sized(
-    "text/event-stream",
-    b"".join(token(text, "stop" if text == TOKENS[-1] else None) for text in TOKENS) + end(len(TOKENS)),
-)
+ANSWER = b"".join(token(text, "stop" if text == TOKENS[-1] else None) for text in TOKENS) + end(len(TOKENS))
+STREAM = sized("text/event-stream", ANSWER)
 WHOLE = sized(
     "application/json",
     json.dumps(

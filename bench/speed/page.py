@@ -7,8 +7,9 @@ picture needs matplotlib (extra `report`).
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.quality.page import table
@@ -19,13 +20,14 @@ from bench.speed.rate import ratios
 from bench.speed.targets import Documents, outcomes
 
 PAGE = Path("docs/performance.md")
+ASIDE = re.compile(r"^direct (tokens|rss|cpu)|_p9[59]_ms$")  # columns that the page leaves to the JSON
 PARTS = ("latency", "rate", "floor", "growth", "memory")
 
 _HEAD = """# How fast it is
 
-Written by `make bench` from what it measured; `docs/performance/*.json` holds every figure, with the least and most
-of all rounds. Medians of rounds stand first, the least and most of them in brackets. The stub engine answers at once:
-with a real engine, all of this is a small part of a request."""
+Written by `make bench` from what it measured; `docs/performance/*.json` holds every figure. Where there are rounds,
+their median stands first, and the least and most of them in brackets. The engine is a stub that answers at once: with
+a real one, all of this is a small part of a request."""
 
 _HOW = """## How to measure it yourself
 
@@ -34,9 +36,9 @@ _HOW = """## How to measure it yourself
     python -m bench.speed.page         # this page alone, from the figures that are there
 
 Every command takes `--rounds N` and `--json FILE`. What is compared takes turns within each round, so that a busy
-moment slows all alike; CPU per request (user + system of the serving process) hardly depends on such moments at all.
-The load is made by a process of its own over bare sockets; what it and the stub engine can do alone stands first in
-the table of requests per second."""
+moment slows all alike; CPU per request (user + system of the serving process) hardly depends on such moments. The
+load is made by a process of its own over bare sockets; what it and the stub engine can do alone stands first in the
+table of requests per second."""
 
 
 def render(documents: Documents) -> str:
@@ -76,7 +78,8 @@ def _targets(documents: Documents) -> str:
 
 def _machine(found: Figures) -> str:
     on = found["machine"]
-    return f"Measured on {on['processor']}, {on['cores']} cores, {on['system']}; load before the run {on['load_before']}."
+    where = f"{on['processor']}, {on['cores']} cores, {on['system']}"
+    return f"Measured on {where}; load before the run {on['load_before']}."
 
 
 def _latency(found: Figures) -> str:
@@ -95,8 +98,8 @@ def _latency(found: Figures) -> str:
         )
     heads = ("streamed request", "added, p50", "added to the first byte, p50", "whole, p50", "p95", "p99")
     return (
-        "Milliseconds over asking the engine directly; one connection, one request at a time. Uncached prompts have "
-        f"12, 60 and 400 tokens. {_machine(found)}\n\n" + table(heads, rows)
+        "Milliseconds over asking the engine directly; one connection, one request at a time. Uncached prompts are "
+        f"new ones of 12, 60 and 400 tokens. {_machine(found)}\n\n" + table(heads, rows)
     )
 
 
@@ -117,9 +120,9 @@ def _rate(found: Figures) -> str:
         ((name, shown(one["cpu_ms"]), shown(one["p50_ms"])) for name, one in found["decisions"].items()),
     )
     return (
-        f"Each server has one core for itself and {found['connections']} connections that are never idle; prompts of 12 "
-        "tokens, new ones except where cached. LiteLLM's proxy is a real one with one worker, no database, no keys and "
-        "no logging; its auto-router embeds with our encoder's weights, in a process whose CPU is not counted here. "
+        f"Each server has one core and {found['connections']} connections that are never idle; prompts of 12 tokens, "
+        "new ones except where cached. LiteLLM's proxy is a real one with one worker, no database, no keys and no "
+        "logging; its auto-router embeds with our encoder's weights, in a process whose CPU is not counted here. "
         f"{_machine(found)}\n\n{systems}\n\n{beside}\n\nDeciding alone, with the same weights and exemplars:\n\n"
         f"{decided}"
     )
@@ -138,17 +141,15 @@ def _floor(found: Figures) -> str:
     )
     heads = ("request", "Agoge, CPU ms", "floor", "embedding", "engine call", "Redis", "times the floor")
     return (
-        "The floor is what no router could do without: embed the prompt, call the engine, ask Redis. A bare script does "
-        f"just that with the same libraries. The cache is a real Valkey. {_machine(found)}\n\n"
+        "The floor is what no router could do without: embed the prompt, call the engine, ask Redis. A bare script "
+        f"does just that with the same libraries. The cache is a real Valkey. {_machine(found)}\n\n"
         + table(heads, rows)
     )
 
 
 def _memory(found: Figures) -> str:
-    rows = [
-        (name, f"{value:,.4g}") for name, value in growing.flat(found).items() if not name.startswith("machine")
-    ]
-    return table(("", ""), rows)
+    rows = [{"workers": float(count), **growing.flat(one)} for count, one in found["workers"].items()]
+    return f"Load before the run {found['load_average']}.\n\n{_shown(rows)}"
 
 
 def _growth(found: Figures) -> str:
@@ -156,17 +157,22 @@ def _growth(found: Figures) -> str:
     for part in growing.PARTS:
         if part not in found:
             continue
-        rows = [growing.flat(row) for row in found[part]]
-        parts.append(f"### {part.capitalize()}\n\n" + table(tuple(rows[0]), _cells(rows)))
+        parts.append(f"### {part.capitalize()}\n\n{_shown([growing.flat(row) for row in found[part]])}")
         steep = growing.cliffs(found[part])
-        parts.append(
-            "Grows faster than its size:\n\n" + "\n".join(f"- {one}" for one in steep) if steep else "No cliff."
-        )
+        named = "\n".join(f"- {one}" for one in steep)
+        parts.append(f"Grows faster than its size:\n\n{named}" if steep else "No cliff.")
     return "![How cost grows](performance/growth.png)\n\n" + "\n\n".join(parts) + f"\n\n{_machine(found)}"
 
 
-def _cells(rows: Iterable[dict[str, float]]) -> Iterable[Sequence[str]]:
-    return ([f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in row.values()] for row in rows)
+def _shown(rows: Sequence[dict[str, float]]) -> str:
+    """Return a table of rows with the same names; what only the JSON needs is left out."""
+    names = [name for name in rows[0] if not ASIDE.search(name)]
+    cells = ([_number(row[name]) for name in names] for row in rows)
+    return table([name.replace("_", " ") for name in names], cells)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
