@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 
 from bench.speed.beside import Ask, beside
 from bench.speed.command import run, say
 from bench.speed.figures import Figures, over, shown
-from bench.speed.load import chat, pressed
+from bench.speed.load import chat, heard
 from bench.speed.processes import Served, agoge, apart, stub_engine, valkey
 from bench.speed.prompts import Prompts
 from bench.speed.rate import ARTEFACT, KNOWN
 
 IN_FLIGHT = 8
 TOKENS = (12, 60)
+HIT = re.compile(rb'"cache": ?"hit"')
 
 
 def measure(options: argparse.Namespace) -> Figures:
@@ -56,18 +58,21 @@ def _round(bare: Ask, router: Served, prompts: Prompts, requests: int) -> dict[s
     for kind, texts in asked.items():
         embedded = kind != "cached"
         said = bare(texts=texts, count=requests, embed=embedded, in_flight=IN_FLIGHT)
-        ours = _cost(router, iter(texts) if embedded else repeat(texts[0], requests), requests)
-        found[kind] = {**said, "router_ms": ours, "ratio": ours / said["floor_ms"]}
+        ours, hits = _cost(router, iter(texts) if embedded else repeat(texts[0], requests), requests)
+        found[kind] = {**said, "router_ms": ours, "ratio": ours / said["floor_ms"], "hits": hits}
     return found
 
 
-def _cost(router: Served, texts: Iterator[str], requests: int) -> float:
-    """Return the milliseconds of CPU that the router spends on each request."""
-    cpu = router.cpu()
+def _cost(router: Served, texts: Iterator[str], requests: int) -> tuple[float, float]:
+    """Return the milliseconds of CPU that the router spends on each request, and the share of cache hits.
+
+    Not all of what should be hits are where the machine is too busy for the cache to answer in time.
+    """
+    cpu, hits = router.cpu(), 0
     asked = (chat(router.url, "auto", text, stream=False) for text in texts)
-    took = pressed(router.url, asked, IN_FLIGHT)
-    assert len(took) == requests
-    return (router.cpu() - cpu) * 1e3 / requests
+    for _, body in heard(router.url, asked, IN_FLIGHT):
+        hits += HIT.search(body) is not None
+    return (router.cpu() - cpu) * 1e3 / requests, hits / requests
 
 
 def told(found: Figures) -> Sequence[str]:

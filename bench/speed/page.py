@@ -25,9 +25,9 @@ PARTS = ("latency", "rate", "floor", "growth", "memory")
 
 _HEAD = """# How fast it is
 
-Written by `make bench` from what it measured; `docs/performance/*.json` holds every figure. Where there are rounds,
-their median stands first, and the least and most of them in brackets. The engine is a stub that answers at once: with
-a real one, all of this is a small part of a request."""
+Written by `make bench` from what it measured; `docs/performance/*.json` holds every figure. Where there are
+rounds, their median stands first, and the least and most of them in brackets. The engine is a stub that answers at
+once: with a real one, all of this is a small part of a request."""
 
 _HOW = """## How to measure it yourself
 
@@ -37,8 +37,8 @@ _HOW = """## How to measure it yourself
 
 Every command takes `--rounds N` and `--json FILE`. What is compared takes turns within each round, so that a busy
 moment slows all alike; CPU per request (user + system of the serving process) hardly depends on such moments. The
-load is made by a process of its own over bare sockets; what it and the stub engine can do alone stands first in the
-table of requests per second."""
+load is made by a process of its own over bare sockets; what it and the stub engine can do alone stands first in
+the table of requests per second."""
 
 
 def render(documents: Documents) -> str:
@@ -98,8 +98,8 @@ def _latency(found: Figures) -> str:
         )
     heads = ("streamed request", "added, p50", "added to the first byte, p50", "whole, p50", "p95", "p99")
     return (
-        "Milliseconds over asking the engine directly; one connection, one request at a time. Uncached prompts are "
-        f"new ones of 12, 60 and 400 tokens. {_machine(found)}\n\n" + table(heads, rows)
+        "Milliseconds over asking the engine directly; one connection, one request at a time. Uncached prompts "
+        f"are new ones of 12, 60 and 400 tokens. {_machine(found)}\n\n" + table(heads, rows)
     )
 
 
@@ -120,8 +120,8 @@ def _rate(found: Figures) -> str:
         ((name, shown(one["cpu_ms"]), shown(one["p50_ms"])) for name, one in found["decisions"].items()),
     )
     return (
-        f"Each server has one core and {found['connections']} connections that are never idle; prompts of 12 tokens, "
-        "new ones except where cached. LiteLLM's proxy is a real one with one worker, no database, no keys and no "
+        f"Each server has one core and {found['connections']} connections that are never idle; prompts of 12 "
+        "tokens, new ones except where cached. LiteLLM's proxy is a real one with one worker, no database, no keys and no "
         "logging; its auto-router embeds with our encoder's weights, in a process whose CPU is not counted here. "
         f"{_machine(found)}\n\n{systems}\n\n{beside}\n\nDeciding alone, with the same weights and exemplars:\n\n"
         f"{decided}"
@@ -136,13 +136,14 @@ def _floor(found: Figures) -> str:
             shown(one["floor_ms"]),
             *(f"{one[key]['median']:.2f}" for key in ("embedding_ms", "calling_ms", "redis_ms")),
             shown(one["ratio"]),
+            f"{100 * one['hits']['median']:.0f} %",
         )
         for kind, one in found["kinds"].items()
     )
-    heads = ("request", "Agoge, CPU ms", "floor", "embedding", "engine call", "Redis", "times the floor")
+    heads = ("request", "Agoge, CPU ms", "floor", "embedding", "engine call", "Redis", "times the floor", "hits")
     return (
-        "The floor is what no router could do without: embed the prompt, call the engine, ask Redis. A bare script "
-        f"does just that with the same libraries. The cache is a real Valkey. {_machine(found)}\n\n"
+        "The floor is what no router could do without: embed the prompt, call the engine, ask Redis. A bare "
+        f"script does just that with the same libraries. The cache is a real Valkey. {_machine(found)}\n\n"
         + table(heads, rows)
     )
 
