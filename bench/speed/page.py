@@ -20,7 +20,7 @@ from bench.speed.rate import ratios
 from bench.speed.targets import Documents, outcomes
 
 PAGE = Path("docs/performance.md")
-ASIDE = re.compile(r"^direct (tokens|rss|cpu)|_p9[59]_ms$")  # columns that the page leaves to the JSON
+ASIDE = re.compile(r"^direct (tokens|rss|cpu)|[_ ]p9[59]_ms$")  # columns that the page leaves to the JSON
 PARTS = ("latency", "rate", "floor", "growth", "memory")
 
 _HEAD = """# How fast it is
@@ -121,8 +121,8 @@ def _rate(found: Figures) -> str:
     )
     return (
         f"Each server has one core and {found['connections']} connections that are never idle; prompts of 12 "
-        "tokens, new ones except where cached. LiteLLM's proxy is a real one with one worker, no database, no keys and no "
-        "logging; its auto-router embeds with our encoder's weights, in a process whose CPU is not counted here. "
+        "tokens, new ones except where cached. LiteLLM's proxy is a real one: one worker, no database, no keys, "
+        "no log; its auto-router embeds with our encoder's weights, in a process whose CPU is not counted here. "
         f"{_machine(found)}\n\n{systems}\n\n{beside}\n\nDeciding alone, with the same weights and exemplars:\n\n"
         f"{decided}"
     )
