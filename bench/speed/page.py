@@ -112,7 +112,7 @@ def _rate(found: Figures) -> str:
         ),
     )
     beside = table(
-        ("", "times the requests per second", "times less CPU per request"),
+        ("", "times the requests per second", "times the requests per second of the core's time"),
         ((name, f"{one['per_second']:.1f}", f"{one['cpu']:.1f}") for name, one in ratios(found).items()),
     )
     decided = table(
@@ -123,7 +123,9 @@ def _rate(found: Figures) -> str:
         f"Each server has one core and {found['connections']} connections that are never idle; prompts of 12 "
         "tokens, new ones except where cached. LiteLLM's proxy is a real one: one worker, no database, no keys, "
         "no log; its auto-router embeds with our encoder's weights, in a process whose CPU is not counted here. "
-        f"{_machine(found)}\n\n{systems}\n\n{beside}\n\nDeciding alone, with the same weights and exemplars:\n\n"
+        f"{_machine(found)}\n\n{systems}\n\nA core's time is what a server used of it. Where "
+        "others use the machine, too, requests per second tell of them as well; requests per core's time hardly do.\n\n"
+        f"{beside}\n\nDeciding alone, with the same weights and exemplars:\n\n"
         f"{decided}"
     )
 

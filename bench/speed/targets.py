@@ -57,7 +57,7 @@ def _median(document: str, *steps: str) -> Callable[[Documents], Any]:
 
 
 def _ratio(pair: str) -> Callable[[Documents], Any]:
-    return lambda documents: ratios(documents["rate"] or {"systems": {}})[pair]["per_second"]
+    return lambda documents: ratios(documents["rate"] or {"systems": {}})[pair]["cpu"]
 
 
 def _start(name: str, otherwise: str) -> Callable[[Documents], Any]:
@@ -90,14 +90,14 @@ TARGETS = (
         _median("floor", "kinds", "uncached 60", "ratio"),
     ),
     Target(
-        "requests per second per core, cached, over LiteLLM's",
+        "requests per second of a core's time, cached, over LiteLLM's",
         10,
         "times",
         False,
         _ratio("Agoge, cached / LiteLLM, plain"),
     ),
     Target(
-        "requests per second per core, uncached, over LiteLLM's auto-router",
+        "requests per second of a core's time, uncached, over LiteLLM's auto-router",
         10,
         "times",
         False,
