@@ -123,8 +123,8 @@ def _rate(found: Figures) -> str:
         f"Each server has one core and {found['connections']} connections that are never idle; prompts of 12 "
         "tokens, new ones except where cached. LiteLLM's proxy is a real one: one worker, no database, no keys, "
         "no log; its auto-router embeds with our encoder's weights, in a process whose CPU is not counted here. "
-        f"{_machine(found)}\n\n{systems}\n\nA core's time is what a server used of it. Where "
-        "others use the machine, too, requests per second tell of them as well; requests per core's time hardly do.\n\n"
+        f"{_machine(found)}\n\n{systems}\n\nA core's time is what a server used of it: where "
+        "others use the machine, too, requests per second tell of them as well, and CPU hardly does.\n\n"
         f"{beside}\n\nDeciding alone, with the same weights and exemplars:\n\n"
         f"{decided}"
     )
