@@ -25,6 +25,7 @@ from router.policy_file import load_policies
 
 POLICY = Path("policies/default.yaml")
 READY_SECONDS = 180.0
+ROOM = "\ncapacity: {engine: {at_once: 1024}}\n"  # measured is what requests cost, not who is refused
 SECRET = {"AGOGE_CACHE_SECRET": "a secret for measuring only, 32 bytes and more"}
 TABLES = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
@@ -129,7 +130,7 @@ def agoge(
     with tempfile.TemporaryDirectory() as folder:
         served = Path(folder) / "policy.yaml"
         text = policy.read_text("utf-8")
-        served.write_text(text.replace('"embedded:"', "engine"), "utf-8")
+        served.write_text(text.replace('"embedded:"', "engine") + ROOM, "utf-8")
         command = ["router.cli", "serve", "--no-log", "--port", url.rpartition(":")[2], "--policy", str(served)]
         # A stub has nothing to prove, and no route to prove it by.
         command += ["--backend", f"engine=tgi+{engine}?names={blends}&canary=off", "--outcomes", "none:", *options]
