@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from bench.speed import adapters, labels, lengths, streams
 from bench.speed.command import run, say
-from bench.speed.figures import Figures
+from bench.speed.figures import Figures, load
 
 PARTS: dict[str, Callable[[], list[Figures]]] = {
     "labels": labels.measure,
@@ -29,9 +29,12 @@ LEAST = 5.0  # milliseconds, MB and the like: below, growth is noise
 
 
 def measure(options: argparse.Namespace) -> Figures:
-    """Measure the parts that were asked for."""
-    found: Figures = {}
-    for part in options.only.split(","):
+    """Measure the parts that were asked for; the others stay as they were measured last."""
+    found = load(options.json) or {}
+    chosen = options.only.split(",")
+    if unknown := [part for part in chosen if part not in PARTS]:
+        raise SystemExit(f"--only: no part is called {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    for part in chosen:
         say(f"growth: {part}")
         found[part] = PARTS[part]()
     return found
