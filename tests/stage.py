@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from router.caches.memory import MemoryCache
 from router.keys_file import load_keys
@@ -42,6 +43,7 @@ async def staged(
     cache: DecisionCache | None = None,
     keys: str | None = None,
     outcomes: OutcomeStore | None = None,
+    parser: Literal["auto", "h11", "httptools"] = "auto",
 ) -> AsyncIterator[Stage]:
     """Serve `policy` on the given stub engines; by default `first` and `second` both hold everything."""
     engines = dict(backends or {"first": SpeakingBackend(), "second": SpeakingBackend()})
@@ -67,5 +69,5 @@ async def staged(
         keys_file = folder / "keys.yaml"
         keys_file.write_text(keys, encoding="utf-8")
         identify = load_keys(keys_file, router.state.policies).identify
-    async with listening(build_app(router, watch, metrics, identify)) as url:
+    async with listening(build_app(router, watch, metrics, identify), parser) as url:
         yield Stage(url, router, watch, facts, scorer, engines, file)

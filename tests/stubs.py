@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -122,12 +122,19 @@ class Facts:
 
 
 @asynccontextmanager
-async def listening(app: FastAPI) -> AsyncIterator[str]:
-    """Serve `app` with a real uvicorn on a loopback port; yields its address."""
+async def listening(app: FastAPI, parser: Literal["auto", "h11", "httptools"] = "auto") -> AsyncIterator[str]:
+    """Serve `app` with a real uvicorn on a loopback port; yields its address. `parser`: who reads its HTTP."""
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2)
+            uvicorn.Config(
+                app,
+                http=parser,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=2,
+            )
         )
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
