@@ -1,4 +1,4 @@
-"""Where the dice come from: the same throws every time in `make test`, new ones and ten times as many in `make fuzz`.
+"""Where the dice come from: the same throws in every `make test`, new ones and ten times as many in `make fuzz`.
 
 hypothesis does this by its profile (tests/conftest.py); this is for what throws dice itself.
 """

@@ -80,7 +80,8 @@ PATHS = (
     *VALID, "/v1/models", "/v1/models/physics", "/v1/models/физика", "/v1/decisions/dec_0", "/v1/responses/resp_1",
     "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/", "//", "/v1", "/v1/", "/v1/chat/completions/",
     "/v1/models/%00", "/v1/models/%ff%fe", "/v1/models/%2e%2e%2f%2e%2e", "/v1/../v1/models", "/v1/models/a?b=c#d",
-    "/v1/decisions/%ED%A0%80", "http://elsewhere/v1/models", "*", "/v1/models/" + "x" * 3000, "/\u202e", "/%", "/%zz",
+    "/v1/decisions/%ED%A0%80", "http://elsewhere/v1/models", "*", "/v1/models/" + "x" * 3000, "/\u202e", "/%",
+    "/%zz",
 )  # fmt: skip
 METHODS = (
     *(

@@ -6,13 +6,42 @@ Run as `python -m tests.fuzz.served FOLDER PARSER`; prints its port, ends when i
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from router.outcomes.file import FileOutcomes
 from tests.stage import staged
 from tests.stubs import KEYS, TENANTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def served(folder: Path, parser: str) -> Iterator[tuple[int, psutil.Process, Path]]:
+    """Run the server; it must end cleanly, with every engine free, and must never have logged a traceback."""
+    log = folder / "log"
+    with log.open("wb") as sink:
+        command = [sys.executable, "-m", "tests.fuzz.served", str(folder), parser]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, text=True
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            port = process.stdout.readline()
+            assert port, log.read_text()
+            yield int(port), psutil.Process(process.pid), log
+            process.stdin.close()
+            assert process.wait(60) == 0, log.read_text()
+        finally:
+            process.kill()
+            process.wait()
 
 
 async def serve(folder: Path, parser: Any) -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +16,8 @@ import pytest
 
 from tests.fuzz.chance import SEED, TIMES
 from tests.fuzz.malformed import DECISIONS, KINDS, draw
+from tests.fuzz.served import served
 
-ROOT = Path(__file__).resolve().parents[2]
 REQUESTS = 5500 * TIMES  # for each of uvicorn's two HTTP parsers
 WARM = 2500  # before memory is measured: caches fill, and Python's own arenas grow to their size
 AT_ONCE = 24
@@ -36,28 +33,6 @@ class Seen:
     kinds: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     bad: list[tuple[str, bytes, bytes]] = field(default_factory=list)
-
-
-@contextmanager
-def served(folder: Path, parser: str) -> Iterator[tuple[int, psutil.Process, Path]]:
-    """Run the server; it must end cleanly, with every engine free, and must never have logged a traceback."""
-    log = folder / "log"
-    with log.open("wb") as sink:
-        command = [sys.executable, "-m", "tests.fuzz.served", str(folder), parser]
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, text=True
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            port = process.stdout.readline()
-            assert port, log.read_text()
-            yield int(port), psutil.Process(process.pid), log
-            process.stdin.close()
-            assert process.wait(60) == 0, log.read_text()
-        finally:
-            process.kill()
-            process.wait()
 
 
 async def send(port: int, kind: str, raw: bytes, dice: random.Random, seen: Seen) -> None:
