@@ -34,9 +34,9 @@ test-engines: $(VENV)/.ready-test $(ENGINES)/.ready ## Blends on a real vLLM on 
 test-n8n: $(VENV)/.ready-test $(N8N)/.ready ## The shipped workflows and nodes in a real n8n (3 GB, 20 minutes; N8N=/folder puts it elsewhere)
 	@N8N=$(abspath $(N8N)) $(BIN)/python -m pytest tests/n8n -m n8n -v --no-header
 
-fuzz: $(VENV)/.ready-test ## The property tests again, with new random examples and ten times as many
+fuzz: $(VENV)/.ready-test ## The property and fuzz tests again, with new random examples and ten times as many
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q --timeout 1800 \
-	  $$(grep -rlE 'import.*\bgiven\b' tests --include='test_*.py')
+	  $$(grep -rlE 'import.*\bgiven\b|fuzz\.chance' tests --include='test_*.py')
 
 check: $(VENV)/.ready-test ## Lint, types, import contracts, policies
 	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -135,7 +135,7 @@ def test_a_bomb_fills_no_memory(name: str) -> None:
 @given(near(DOCUMENT))
 def test_any_document_is_policies_or_refused(document: Any) -> None:
     try:
-        policies = resolve(Written(document, "generated"))
+        policies = resolve(parse_yaml(json.dumps(document).encode(), "generated"))  # JSON is YAML
     except PolicyInvalid as refused:
         assert refused.problems  # noqa: PT017 - most are refused, and each says why
         return
@@ -205,6 +205,12 @@ OUTCOME = {
     "decision_id": "dec_0", "verdict": "right", "decided": "physics", "tenant": "default", "at": 1.5,
     "role": None, "label": None, "text": "sky", "channel": "api", "scored": True,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("at", ["NaN", "1e999", "-1", "1" * 400, "true", '"1"', "null"])
+def test_an_outcome_of_no_time_is_refused(at: str) -> None:
+    with pytest.raises(ValueError, match="at is"):
+        read_outcome(json.dumps({**OUTCOME, "at": "@"}).replace('"@"', at).encode())
 
 
 @given((near(OUTCOME) | JSON).map(json.dumps).map(str.encode) | st.binary(max_size=60) | LINES.map(str.encode))
