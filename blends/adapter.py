@@ -210,8 +210,7 @@ def _check_numbers(place: str, rank: Any, alpha: Any) -> None:
         )
     if not alpha or not -_LARGEST <= alpha <= _LARGEST:
         raise AdapterRefused(
-            f"{place}: lora_alpha is {alpha!r:.80}: with 0 it would answer as the bare base model, and beyond "
-            f"{_LARGEST:g}, or with NaN, as nothing that was trained"
+            f"{place}: lora_alpha is {alpha!r:.80}: it would answer as the bare base model, or noise"
         )
 
 
