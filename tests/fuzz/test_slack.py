@@ -87,7 +87,7 @@ async def test_any_signed_payload_is_borne_and_any_unsigned_one_refused(tmp_path
 
         @example(("events", JSON_BODY, DEEP))
         @example(("interactions", FORM_BODY, b"payload=" + DEEP))
-        @settings(max_examples=60 * TIMES)
+        @settings(max_examples=40 * TIMES)
         @given(REQUESTS)
         def attack(request: tuple[str, str, bytes]) -> None:
             path, kind, body = request

@@ -103,7 +103,7 @@ async def rest(process: psutil.Process, fds: int) -> int:
     return process.num_fds()
 
 
-@pytest.mark.timeout(120 * TIMES)
+@pytest.mark.timeout(600 * TIMES)  # against a hang; it takes 12 seconds
 @pytest.mark.parametrize("parser", ["h11", "httptools"])
 async def test_malformed_requests_break_nothing(tmp_path: Path, parser: str) -> None:
     dice, seen = random.Random(f"{SEED} {parser}"), Seen()
@@ -116,8 +116,8 @@ async def test_malformed_requests_break_nothing(tmp_path: Path, parser: str) -> 
         assert not seen.bad, (again, seen.bad[:3])
         assert seen.kinds.total() == REQUESTS
         assert seen.kinds.keys() == KINDS.keys()
-        assert seen.statuses[200] > REQUESTS / 100  # some were right, by luck: the others were not all cut off
-        assert seen.statuses[400] > REQUESTS / 3, seen.statuses
+        assert seen.statuses[200] > 20, seen.statuses  # some were right, by luck: the others were not all cut off
+        assert seen.statuses[400] > REQUESTS / 10, seen.statuses
         assert "Traceback" not in log.read_text(), (again, log.read_text()[-4000:])
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             good = await client.post(
