@@ -126,5 +126,5 @@ async def test_malformed_requests_break_nothing(tmp_path: Path, parser: str) -> 
             assert good.status_code == 200
             assert good.json()["adapters"] == {"core": 1.0, "physics": 0.8}
         assert await rest(process, fds) <= fds, [each.status for each in process.net_connections()]
-        assert process.memory_info().rss - memory < 48 * 2**20, again
+        assert process.memory_info().rss - memory < 24 * 2**20, again
         print(f"{parser}: {dict(seen.statuses)}, {dict(seen.kinds)}")
