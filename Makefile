@@ -42,9 +42,9 @@ test-n8n: $(VENV)/.ready-test $(N8N)/.ready ## The shipped workflows and nodes i
 test-prometheus: $(VENV)/.ready-test $(PROMETHEUS)/.ready ## A real Prometheus scrapes a real Agoge (needs apt-get; PROMETHEUS=/folder)
 	@PROMETHEUS=$(abspath $(PROMETHEUS)) $(BIN)/python -m pytest tests/prometheus -m prometheus -v --no-header
 
-fuzz: $(VENV)/.ready-test ## The property tests again, with new random examples and ten times as many
+fuzz: $(VENV)/.ready-test ## The property and fuzz tests again, with new random examples and ten times as many
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q --timeout 1800 \
-	  $$(grep -rlE 'import.*\bgiven\b' tests --include='test_*.py')
+	  $$(grep -rlE 'import.*\bgiven\b|fuzz\.chance' tests --include='test_*.py')
 
 check: $(VENV)/.ready-test ## Lint, types, import contracts, policies
 	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -47,6 +47,8 @@ _REFUSED = {
     "fan_in_fan_out": "the factors are stored transposed",
 }
 _REBASING = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initialisations that also change the base weights
+_LARGEST = 1e9  # of lora_alpha; it is a few times the rank
+_REPEAT, _REPEATED_GROUP, _MOST_REPEATS = re.compile(r"[*+?{]"), re.compile(r"\)[*+{]"), 4
 
 
 class AdapterRefused(ValueError):
@@ -151,7 +153,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise AdapterRefused(f"{folder} holds no {CONFIG}: a PEFT adapter is that file and its sibling")
     try:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         raise AdapterRefused(f"{folder / CONFIG} is not JSON: {fault}") from fault
     if not isinstance(config, dict):
         raise AdapterRefused(f"{folder / CONFIG} is not a PEFT configuration: it is no JSON object")
@@ -168,10 +170,11 @@ def _pair(
         raise AdapterRefused(f"{place} has only factor {', '.join(sides)}; both A and B are needed")
     a, b = sides["A"].shape, sides["B"].shape
     rank = _of_module(config.get("rank_pattern"), path, config["r"])
+    alpha = _of_module(config.get("alpha_pattern"), path, config["lora_alpha"])
+    _check_numbers(place, rank, alpha)
     if len(a) != 2 or len(b) != 2 or a[0] != rank or b[1] != rank:
         raise AdapterRefused(f"{place} has A {a} and B {b}; r is {rank}: (r, in) and (out, r) fit")
-    alpha = float(_of_module(config.get("alpha_pattern"), path, config["lora_alpha"]))
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    scale = float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
     return Factors(layer, block, module, scale, sides["A"], sides["B"])
 
 
@@ -195,10 +198,30 @@ def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
     start = config.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(_REBASING):
         raise AdapterRefused(f"{folder}: init_lora_weights is {start!r}: it changes the base weights as well")
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
+    _check_numbers(str(folder), config.get("r"), config.get("lora_alpha"))
+    for key in ("rank_pattern", "alpha_pattern"):
+        _check_patterns(f"{folder}: {key}", config.get(key))
+
+
+def _check_numbers(place: str, rank: Any, alpha: Any) -> None:
+    if type(rank) is not int or rank < 1 or type(alpha) not in (int, float):
         raise AdapterRefused(
-            f"{folder}: r and lora_alpha must be numbers, r at least 1; they are {rank!r} and {alpha!r}"
+            f"{place}: r and lora_alpha must be numbers, r at least 1; they are {rank!r:.80} and {alpha!r:.80}"
         )
-    if not alpha or not math.isfinite(alpha):
-        raise AdapterRefused(f"{folder}: lora_alpha is {alpha!r}: it would answer as the bare base model")
+    if not alpha or not -_LARGEST <= alpha <= _LARGEST:
+        raise AdapterRefused(
+            f"{place}: lora_alpha is {alpha!r:.80}: it would answer as the bare base model, or noise"
+        )
+
+
+def _check_patterns(place: str, patterns: Any) -> None:
+    """Refuse what maps no regular expressions, and one that could be tried for hours on a module's name."""
+    if not isinstance(patterns, dict | None):
+        raise AdapterRefused(f"{place} is {patterns!r:.80}; it maps modules' names to numbers")
+    for key in patterns or ():
+        try:
+            re.compile(key)
+        except (re.error, RecursionError, OverflowError) as fault:
+            raise AdapterRefused(f"{place}: {key!r:.80} is no regular expression: {fault}") from fault
+        if _REPEATED_GROUP.search(key) or len(_REPEAT.findall(key)) > _MOST_REPEATS:
+            raise AdapterRefused(f"{place}: {key!r:.80} repeats too much; name the modules")

@@ -90,7 +90,7 @@ def read_receipt(folder: Path) -> Receipt | None:
     try:
         data = json.loads((folder / RECEIPT).read_text("utf-8"))
         return replace(Receipt(**data), modules=tuple(data["modules"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

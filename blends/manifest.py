@@ -102,7 +102,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ManifestMissing(
             f"{path} is not there; build the policy's blends first: agoge blends build"
         ) from None
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         raise ManifestInvalid(f"{path} cannot be read ({fault}); build it again: agoge blends build") from fault
     if not isinstance(content, dict) or content.get("version") != VERSION:
         found = content.get("version") if isinstance(content, dict) else None

@@ -161,7 +161,7 @@ def _read_row(where: str, line: str) -> Row:
     try:
         raw: dict[str, Any] = json.loads(line)
         row = Row(raw["lang"], tuple(raw["prompts"]), raw["answer"], raw.get("with_core"))
-    except (json.JSONDecodeError, KeyError, TypeError) as fault:
+    except (ValueError, RecursionError, KeyError, TypeError) as fault:
         raise RecipeInvalid(f"{where}: expected lang, prompts, answer[, with_core] as JSON ({fault!r})") from fault
     if not row.prompts or not row.answer.strip():
         raise RecipeInvalid(f"{where}: a row needs at least one prompt and an answer")

@@ -61,7 +61,7 @@ def read_reference(folder: Path) -> Reference | None:
         return None
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ReferenceInvalid(f"{file} cannot be read ({error}); compute it again") from error
     if not isinstance(data, dict) or data.get("version") != VERSION or not isinstance(data.get("blends"), dict):
         raise ReferenceInvalid(f"{file} is no reference of version {VERSION}; compute it again")

@@ -30,8 +30,12 @@ def resolve(source: str, relative_to: Path, cache_dir: Path | None = None) -> Pa
     """
     if source.startswith(HUB):
         return _from_hub(source, cache_dir)
-    folder = (relative_to / source).expanduser().resolve()
-    if not folder.is_dir():
+    try:
+        folder = (relative_to / source).expanduser().resolve()
+        there = folder.is_dir()
+    except (OSError, ValueError, RuntimeError) as fault:  # NUL, a name too long, links in a circle, nobody's ~
+        raise SourceRefused(f"{source!r:.300} is no folder: {fault}") from None
+    if not there:
         hint = f"; for a repository of the hub write {_FORM}" if _REPOSITORY.fullmatch(source) else ""
         raise SourceRefused(f"{source}: there is no folder {folder}{hint}")
     for name in (CONFIG, WEIGHTS):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def list_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
         raise TensorsUnreadable(f"{path} is not a whole safetensors file: {fault}") from fault
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
+        header = json.loads(file.read(size), object_pairs_hook=partial(_once, path))
     for name, entry in header.items():
         if name == "__metadata__":
             continue
@@ -62,3 +63,11 @@ def list_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
             known = "F16, BF16, F32 and F64"
             raise TensorsUnreadable(f"{path}: tensor {name!r} is {entry['dtype']}; {known} are understood")
         yield name, Tensor(path, entry["dtype"], tuple(entry["shape"]), 8 + size + entry["data_offsets"][0])
+
+
+def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs as a mapping. Of two equal names another reader may take the other."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise TensorsUnreadable(f"{path}: a name stands twice in its header")
+    return found

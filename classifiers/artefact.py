@@ -134,7 +134,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ArtefactError(f"{folder}: no classifier here ({MANIFEST} is missing); {_REMEDY}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(f"{folder}: {MANIFEST} cannot be read ({error}); {_REMEDY}") from error
     if not isinstance(manifest, dict):
         raise ArtefactError(f"{folder}: {MANIFEST} is not a JSON object; {_REMEDY}")
@@ -160,7 +160,7 @@ def calibration_in(folder: Path) -> Calibration | None:
     """The calibration of an artefact, even of one that is otherwise refused; None where none can be read."""
     try:
         return from_json(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["calibration"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -168,7 +168,7 @@ def held_out_in(folder: Path) -> str:
     """What an artefact was trained by, topics or rows; topics where none can be read."""
     try:
         found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["training"]["held_out"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return TOPICS
     return found if found in SPLITS else TOPICS
 

@@ -103,6 +103,8 @@ def read_row(line: str, place: str) -> Row:
         value: Any = json.loads(line)
     except json.JSONDecodeError as error:
         raise RowError(f"{place}: not JSON ({error.msg}, column {error.colno}); expected {_SHAPE}") from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, or 1,000 levels
+        raise RowError(f"{place}: not JSON that can be read ({error}); expected {_SHAPE}") from error
     if not isinstance(value, dict):
         raise RowError(f"{place}: a {type(value).__name__}, not an object; expected {_SHAPE}")
     for key in ("text", "label", "lang"):

@@ -21,6 +21,9 @@ Place = Callable[[tuple[str, ...]], tuple[str, str | None, int | None]]
 TAG = "‹"
 """First character of every union tag: pydantic puts tags into its locations, and no key starts like this."""
 
+MOST = 100
+"""Problems that are told at once: more help nobody, and a file of 40,000 wrong keys would take minutes."""
+
 
 class Shape(BaseModel):
     """Base of every model of a file: exact types, no unknown keys, no change after load."""
@@ -33,7 +36,7 @@ class Shape(BaseModel):
 def shaped(
     model: type[Model], data: Any, place: Place, *, show: bool = True
 ) -> tuple[Model | None, list[Problem]]:
-    """Return the validated model, or None and one problem per thing that is wrong.
+    """Return the validated model, or None and one problem per thing that is wrong, the first MOST of them.
 
     `show=False` keeps the file's values out of the messages, for files that hold secrets.
     """
@@ -41,7 +44,7 @@ def shaped(
         return model.model_validate(data), []
     except ValidationError as error:
         schema = model.model_json_schema()
-        return None, [_problem(details, schema, place, show) for details in error.errors(include_url=False)]
+        return None, [_problem(details, schema, place, show) for details in error.errors(include_url=False)[:MOST]]
 
 
 def _problem(details: Mapping[str, Any], schema: dict[str, Any], place: Place, show: bool) -> Problem:

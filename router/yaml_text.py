@@ -40,6 +40,8 @@ _SAME_EVERYWHERE = re.compile(
 )
 """Plain scalars that are no text, and that YAML 1.1 and 1.2 read alike."""
 
+_HALF = re.compile("[\ud800-\udfff]")  # which "\ud800" in quotes becomes, and nothing can print
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -90,6 +92,9 @@ def parse_yaml(content: bytes, file: str, *, shows: frozenset[str] | None = None
         data = reading.value(node, (), loader)
     except yaml.YAMLError as error:
         raise PolicyInvalid([_syntax_problem(error, text, file, quotes=shows is None)]) from error
+    except OverflowError as error:  # "\UFFFFFFFF"
+        right = "Unicode ends at \\U0010FFFF"
+        raise PolicyInvalid([Problem("", "holds an escape that names no character", right, file)]) from error
     except RecursionError as error:
         raise PolicyInvalid([Problem("", "is nested too deeply", "flatten it", file)]) from error
     if reading.problems:
@@ -185,6 +190,10 @@ class _Reading:
     def scalar(self, node: yaml.ScalarNode, path: tuple[str, ...], loader: yaml.SafeLoader) -> Any:
         """Return text, number, boolean or null; words that YAML 1.1 reads in its own way are problems."""
         text: str = node.value
+        if _HALF.search(text):
+            return self.wrong(
+                path, node, "holds half a character", "write both halves of the surrogate pair, or none"
+            )
         if node.tag == "tag:yaml.org,2002:str":
             return text
         kind = _KINDS.get(node.tag)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fastapi import FastAPI
 
@@ -48,6 +49,7 @@ async def staged(
     keys: str | None = None,
     outcomes: OutcomeStore | None = None,
     traces: Traces | None = None,
+    parser: Literal["auto", "h11", "httptools"] = "auto",
 ) -> AsyncIterator[Stage]:
     """Serve `policy` on the given stub engines; by default `first` and `second` both hold everything."""
     engines = dict(backends or {"first": SpeakingBackend(), "second": SpeakingBackend()})
@@ -75,5 +77,5 @@ async def staged(
         keys_file.write_text(keys, encoding="utf-8")
         identify = load_keys(keys_file, router.state.policies).identify
     app = build_app(router, watch, metrics, identify, tracer=traces)
-    async with listening(app) as url:
+    async with listening(app, parser) as url:
         yield Stage(url, app, router, watch, facts, scorer, engines, file)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -123,15 +123,19 @@ class Facts:
 
 
 @asynccontextmanager
-async def listening(app: FastAPI) -> AsyncIterator[str]:
-    """Serve `app` as `agoge serve` does, with a real uvicorn on a loopback port; yields its address."""
+async def listening(app: FastAPI, parser: Literal["auto", "h11", "httptools"] = "auto") -> AsyncIterator[str]:
+    """Serve `app` as `agoge serve` does, with a real uvicorn on a loopback port; yields its address.
+
+    `parser`: who reads its HTTP.
+    """
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
             app,
-            http=limited(ConnectionLimits()),
+            http=limited(ConnectionLimits(), parser=parser),
             ws="none",
             log_level="warning",
+            access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=2,
         )

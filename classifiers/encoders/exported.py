@@ -43,7 +43,7 @@ class Settings:
         """Read `encoder.json`; raises `EncoderError` when it is missing or of another format."""
         try:
             settings = cls(**json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             remedy = f"expected a folder with {GRAPH}, {TOKENIZER} and {SETTINGS}, as `st:` exports it"
             raise EncoderError(f"{folder}: not an exported encoder ({error}); {remedy}") from error
         if settings.format != FORMAT:

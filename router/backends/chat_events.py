@@ -18,6 +18,7 @@ from router.core.reply import Delta, Event, Finish, Usage
 LONGEST_EVENT = 8 * 1024 * 1024
 """Bytes one event may take. Without a bound an engine gone wrong would fill the router's memory."""
 
+_CHUNK = json.JSONDecoder(parse_constant=lambda _: None)  # NaN is no JSON, and clients are sent what is
 _REASONS = {"stop_sequence": "stop", "eos_token": "stop", "function_call": "tool_calls"}
 
 
@@ -58,7 +59,7 @@ class SseLines:
         elif line.startswith(b"data:"):
             value = line[5:].removeprefix(b" ")
             self._data.append(value)
-            self._size += len(value)
+            self._size += len(line)  # the field's name too: an event of empty lines takes room as well
 
 
 class ChatEvents:
@@ -104,7 +105,7 @@ class ChatEvents:
         try:
             self._usage = _usage(chunk.get("usage")) or self._usage
             return [event for choice in chunk.get("choices") or () for event in self._choice(choice)]
-        except (TypeError, ValueError, AttributeError, KeyError):
+        except (TypeError, ValueError, OverflowError, AttributeError, KeyError):
             raise BackendBroken(
                 f"{self._backend}: an event is not a chat.completion.chunk", backend=self._backend
             ) from None
@@ -137,8 +138,8 @@ class ChatEvents:
 
     def _parse(self, data: bytes) -> Mapping[str, Any]:
         try:
-            chunk = json.loads(data.decode())  # of bytes it would guess the encoding first
-        except ValueError:
+            chunk = _CHUNK.decode(data.decode())
+        except (ValueError, RecursionError):
             chunk = None
         if not isinstance(chunk, dict):
             raise BackendBroken(
@@ -159,6 +160,8 @@ class ChatEvents:
         if reason and not self.finished:
             self.finished = True
             reason = _REASONS.get(reason, reason)
+            if not isinstance(reason, str):
+                raise TypeError("finish_reason is not text")
             # TGI ends a tool call on eos_token; OpenAI's clients run the tool only on "tool_calls".
             events.append(Finish("tool_calls" if self._called_tools and reason == "stop" else reason))
         return events
@@ -168,14 +171,27 @@ class ChatEvents:
 
 
 def _usage(usage: Mapping[str, Any] | None) -> Usage | None:
-    return Usage(int(usage["prompt_tokens"]), int(usage["completion_tokens"])) if usage else None
+    if not usage:
+        return None
+    asked, said = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
+    if asked < 0 or said < 0:
+        raise ValueError("less than no tokens")
+    return Usage(asked, said)
 
 
 def _tool_calls(calls: object) -> Sequence[Mapping[str, Any]] | None:
     if not calls:
         return None
-    if isinstance(calls, Mapping):  # TGI before 3.2
-        return [calls]
-    if isinstance(calls, list) and all(isinstance(call, Mapping) for call in calls):
-        return calls
-    raise TypeError("tool_calls is not a list of objects")
+    listed = [calls] if isinstance(calls, Mapping) else calls  # one object: TGI before 3.2
+    if isinstance(listed, list) and all(map(_is_call, listed)):
+        return listed
+    raise TypeError("tool_calls is not a list of pieces of calls")
+
+
+def _is_call(call: object) -> bool:
+    if not isinstance(call, Mapping) or type(call.get("index", 0)) is not int:
+        return False
+    function = call.get("function") or {}
+    if not isinstance(function, Mapping):
+        return False
+    return all(isinstance(text, str | None) for text in (call.get("id"), function.get("name")))

@@ -105,7 +105,7 @@ def answered(backend: str, status: int, body: str) -> BackendFailed:
     """Return the exception for a whole answer that is not 200: a JSON error object, plain text, or nothing."""
     try:
         payload: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         payload = None
     if not isinstance(payload, Mapping):
         return failure(backend, body, status=status)

@@ -264,7 +264,7 @@ class HttpEngine:
     def _parsed(self, path: str, body: bytes) -> Any:
         try:
             return json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BackendBroken(
                 f"{self.name}: {path} answered {len(body)} bytes that are not JSON", backend=self.name
             ) from None

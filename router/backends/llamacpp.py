@@ -114,7 +114,7 @@ class LlamaCppBackend:
             files = {PureWindowsPath(each["path"]).stem: int(each["id"]) for each in listed}
             if len(files) != len(listed):
                 raise BackendBroken(f"{self.name}: two adapters have files of one name", backend=self.name)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise BackendBroken(f"{self.name}: /lora-adapters lists no adapters", backend=self.name) from None
         return self._named(files)
 

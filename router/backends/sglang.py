@@ -120,7 +120,7 @@ class SglangBackend:
         what = f"{self.name} cannot {verb} {body['lora_name']}"
         try:
             why = json.loads(said).get("error_message")
-        except (ValueError, AttributeError):
+        except (ValueError, RecursionError, AttributeError):
             why = None
         if status == 404:
             raise BackendBroken(f"{what}: this server has no such route; it needs SGLang 0.5", backend=self.name)

@@ -14,6 +14,7 @@ from router.core.reply import Probe, Token
 
 TOP = 5
 """Alternatives asked for at each place: the most that TGI gives without being told otherwise."""
+_CERTAIN = 1e-3  # the logarithm of 1, and room for an engine's rounding
 
 
 def tgi_tokens(backend: str, answer: Any) -> tuple[Token, ...]:
@@ -76,14 +77,21 @@ def llama_tokens(backend: str, probabilities: Any) -> tuple[Token, ...]:
 def _token(text: str, logprob: float, top: Any) -> Token:
     likeliest: dict[str, float] = {}
     for other, value in top:  # two ids may read alike (parts of a letter): the likelier one stays
-        likeliest[str(other)] = max(float(value), likeliest.get(str(other), float("-inf")))
-    return Token(str(text), float(logprob), likeliest)
+        likeliest[str(other)] = max(_log(value), likeliest.get(str(other), float("-inf")))
+    return Token(str(text), _log(logprob), likeliest)
+
+
+def _log(value: float) -> float:
+    """Return the logarithm of a probability. Raises ValueError for NaN and for more than certainty."""
+    if not (found := float(value)) <= _CERTAIN:
+        raise ValueError(f"{found} is no log-probability")
+    return found
 
 
 def _read(backend: str, read: Callable[[], tuple[Token, ...]]) -> tuple[Token, ...]:
     try:
         tokens = read()
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError):
         raise BackendBroken(f"{backend}: the answer shows no token logprobs", backend=backend) from None
     if not tokens:
         raise BackendBroken(f"{backend}: the answer is empty, so it proves nothing", backend=backend)

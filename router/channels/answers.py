@@ -76,14 +76,14 @@ def told(routed: Routed, reply: Reply) -> dict[str, Any]:
 
 def read_stream(body: Mapping[str, Any]) -> tuple[bool, bool]:
     """Return `stream`, and whether `stream_options` asks for the usage. Raises BadRequest."""
-    stream, options = body.get("stream") or False, body.get("stream_options") or {}
-    if not isinstance(stream, bool):
+    stream, options = body.get("stream"), body.get("stream_options")
+    if not isinstance(stream, bool | None):
         raise BadRequest("stream must be true or false", param="stream")
-    if not isinstance(options, dict):
+    if not isinstance(options, dict | None):
         raise BadRequest("stream_options must be an object", param="stream_options")
     if options and not stream:
         raise BadRequest("stream_options is only allowed when stream is true", param="stream_options")
-    return stream, options.get("include_usage") is True
+    return bool(stream), options is not None and options.get("include_usage") is True
 
 
 @contextmanager

@@ -77,11 +77,11 @@ def read_prompt(raw: object) -> str:
 def _refuse(body: Mapping[str, Any]) -> None:
     """Raise BadRequest for what would change the answer's shape in a way that is not served."""
     for name in ("n", "best_of"):
-        if body.get(name) not in (None, 1):
+        if body.get(name) not in (None, 1) or body.get(name) is True:
             raise BadRequest(f"{name} must be 1: one prompt gets one answer", param=name)
-    if body.get("echo"):
+    if body.get("echo") not in (None, False):
         raise BadRequest("echo is not served; put your prompt before the text yourself", param="echo")
-    if body.get("suffix"):
+    if body.get("suffix") not in (None, ""):
         raise BadRequest("suffix is not served: nothing is filled in before a text; leave it out", param="suffix")
     if body.get("logprobs") is not None and body["logprobs"] is not False:  # 0 asks for the chosen tokens' own
         raise BadRequest("logprobs are not served; leave the parameter out", param="logprobs")

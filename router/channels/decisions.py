@@ -70,6 +70,7 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
 
     @routes.get(
         "/decisions/{id}",
+        operation_id="explainDecision",
         summary="Why a recent decision came out as it did",
         response_model=None,
         responses=REMEMBERED_RESPONSES,
@@ -112,10 +113,10 @@ async def decide_and_explain(
 
 
 def _for_engine(body: dict[str, Any]) -> bool:
-    wanted = body.get("for_engine") or False
-    if not isinstance(wanted, bool):
+    wanted = body.get("for_engine")
+    if not isinstance(wanted, bool | None):
         raise BadRequest("for_engine must be true or false", param="for_engine")
-    return wanted
+    return bool(wanted)
 
 
 def _engine_input(routed: Routed) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def feedback_routes(router: Router, identify: Identify) -> APIRouter:
 
     @routes.post(
         "/feedback",
+        operation_id="giveFeedback",
         summary="Say whether a decision was right",
         status_code=201,
         response_model=None,

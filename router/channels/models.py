@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
-from router.channels.openapi import ERRORS, SHOWN_KEY
+from router.channels.openapi import MODEL_RESPONSES, MODELS_RESPONSES, SHOWN_KEY
 from router.channels.wire import Identify, bearer
 from router.core.blend import Blend
 from router.core.decide import decide
@@ -25,10 +25,15 @@ OWNER = "agoge"
 
 def model_routes(router: Router, identify: Identify) -> APIRouter:
     """Return the routes of this channel."""
-    routes = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(SHOWN_KEY)], responses=ERRORS)
+    routes = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(SHOWN_KEY)])
     born = int(time.time())
 
-    @routes.get("/models", summary="What `model` may be: auto, each mode, each blend the caller can reach")
+    @routes.get(
+        "/models",
+        summary="What `model` may be: auto, each mode, each blend the caller can reach",
+        response_model=None,
+        responses=MODELS_RESPONSES,
+    )
     async def models(request: Request) -> dict[str, Any]:
         state, caller = router.state, identify(bearer(request))
         policy, closure = state.policies.profile(*caller), state.closure[caller]
@@ -40,7 +45,13 @@ def model_routes(router: Router, identify: Identify) -> APIRouter:
         listed = [_model(name, blends[name], born) for name in offers(policy, closure)]
         return {"object": "list", "data": listed}
 
-    @routes.get("/models/{name:path}", summary="One model; any name that `model` takes, listed or not")
+    @routes.get(
+        "/models/{name:path}",
+        operation_id="getModel",
+        summary="One model; any name that `model` takes, listed or not",
+        response_model=None,
+        responses=MODEL_RESPONSES,
+    )
     async def model(request: Request, name: str) -> dict[str, Any]:
         state, caller = router.state, identify(bearer(request))
         policy, modes = state.policies.profile(*caller), state.modes[caller]

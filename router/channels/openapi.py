@@ -24,22 +24,45 @@ def _object(properties: Mapping[str, Schema], required: Sequence[str] = ()) -> S
     return {"type": "object", "properties": dict(properties), "required": list(required)}
 
 
+def or_null(schema: Schema) -> Schema:
+    """Return the schema of what may also be null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def asking(properties: Mapping[str, Schema], required: Sequence[str] = ()) -> Schema:
+    """Return the schema of a request, in which null says as much as leaving a field out."""
+    fields = {name: schema if name in required else or_null(schema) for name, schema in properties.items()}
+    return _object(fields, required)
+
+
 def _json(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
 
 
+def _link(operation: str, description: str, parameters: Mapping[str, str], body: Schema | None = None) -> Schema:
+    more = {"requestBody": body} if body else {}
+    return {"operationId": operation, "description": description, "parameters": dict(parameters), **more}
+
+
 _TEXT: Schema = {"type": "string"}
 _OR_NONE: Schema = {"type": ["string", "null"]}
-_COUNT: Schema = {"type": "integer", "minimum": 1}
+_COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
 _PENALTY: Schema = {"type": "number", "minimum": -2, "maximum": 2}
 _NUMBER: Schema = {"type": "number"}
 _NUMBER_OR_NONE: Schema = {"type": ["number", "null"]}
 _NUMBERS: Schema = {"type": "object", "additionalProperties": {"type": "number"}}
 
-_PART = _object({"type": _TEXT, "text": _TEXT}, ["type"])
+_TEXT_PARTS = {"enum": ["text", "input_text"]}
+_PART = {
+    "anyOf": [
+        _object({"type": _TEXT_PARTS, "text": _TEXT}, ["type", "text"]),
+        _object({"type": {"type": "string", "not": _TEXT_PARTS}}, ["type"]),
+    ]
+}
 _CONTENT: Schema = {"anyOf": [_TEXT, {"type": "array", "items": _PART}, {"type": "null"}]}
 _MESSAGE = _object({"role": {"type": "string", "enum": list(ROLES)}, "content": _CONTENT}, ["role"])
-_MESSAGES: Schema = {"type": "array", "items": _MESSAGE, "minItems": 1}
+_USER = _object({"role": {"const": "user"}}, ["role"])
+_MESSAGES: Schema = {"type": "array", "items": _MESSAGE, "minItems": 1, "contains": _USER}
 _MODEL: Schema = {
     "type": "string",
     "default": "auto",
@@ -55,7 +78,7 @@ PARAMETERS: Mapping[str, Schema] = {
     "frequency_penalty": _PENALTY,
     "presence_penalty": _PENALTY,
     "stop": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "maxItems": 4}]},
-    "seed": {"type": "integer"},
+    "seed": {"type": "integer", "format": "int64"},
     "tools": {"type": "array", "items": {"type": "object"}},
     "tool_choice": {"anyOf": [_TEXT, {"type": "object"}]},
     "parallel_tool_calls": {"type": "boolean"},
@@ -63,24 +86,41 @@ PARAMETERS: Mapping[str, Schema] = {
 }
 """The sampling parameters that an engine is told; any other is accepted and ignored."""
 
-_CHAT = _object(
+ONE: Schema = {"const": 1, "description": "one prompt gets one answer"}
+NO: Schema = {"enum": [False, 0], "description": "not served"}
+
+STREAMED: Schema = {
+    "anyOf": [
+        {"properties": {"stream": {"const": True}}, "required": ["stream"]},
+        {"properties": {"stream_options": or_null({"type": "object", "maxProperties": 0})}},
+    ]
+}
+"""`stream_options` say how to stream, so they stand beside `stream: true`."""
+EVENTS: Schema = {
+    "text/event-stream": {"itemSchema": _object({"event": _TEXT, "data": {**_TEXT, "minLength": 1}}, ["data"])}
+}
+
+_CHAT = asking(
     {
         "model": _MODEL,
         "messages": _MESSAGES,
         "stream": {"type": "boolean", "default": False},
         "stream_options": _object({"include_usage": {"type": "boolean"}}),
         **PARAMETERS,
+        "n": ONE,
+        "logprobs": NO,
     },
     ["messages"],
 )
+_CHAT |= STREAMED
 _FOR_ENGINE: Schema = {
     "type": "boolean",
     "default": False,
     "description": "also return what the caller, calling the engine itself, sends it: messages without directives",
 }
 _DECIDE = {
-    **_object({"input": _TEXT, "messages": _MESSAGES, "model": _MODEL, "for_engine": _FOR_ENGINE}),
-    "oneOf": [{"required": ["input"]}, {"required": ["messages"]}],
+    **asking({"input": _TEXT, "messages": _MESSAGES, "model": _MODEL, "for_engine": _FOR_ENGINE}),
+    "oneOf": [_object({name: {"not": {"type": "null"}}}, [name]) for name in ("input", "messages")],
     "not": {"required": ["batch"]},
 }
 _BATCH: Schema = {
@@ -206,6 +246,11 @@ _HEADERS = {
     }.items()
 }
 
+_ID = "$response.header.x-agoge-decision-id"
+_LINKS = {
+    "explained": _link("explainDecision", "why this decision came out as it did", {"id": _ID}),
+    "judged": _link("giveFeedback", "what a person thought of it", {}, {"decision_id": _ID, "verdict": "right"}),
+}
 _DECISION = _object(_EXPLAINED, list(_EXPLAINED))
 _DECISIONS = _object(
     {"object": {"const": "list"}, "data": {"type": "array", "items": {"anyOf": [_DECISION, _ERROR]}}},
@@ -222,7 +267,8 @@ CHAT_RESPONSES: Responses = {
     200: {
         "description": "The answer; with `stream` as server-sent events that end on `data: [DONE]`",
         "headers": {**_HEADERS, "x-agoge-backend": {"description": "the engine that answers", "schema": _TEXT}},
-        "content": {**_json(_COMPLETION), "text/event-stream": {"schema": _TEXT}},
+        "content": {**_json(_COMPLETION), **EVENTS},
+        "links": _LINKS,
     },
     **ERRORS,
 }
@@ -251,6 +297,31 @@ DECISION_BODY = {
             {"anyOf": [_DECIDE, _DECIDE_MANY], "examples": [{"input": "Why is the sky blue?"}, _MANY]}
         ),
     }
+}
+
+_SPEAKS = _object(
+    {"adapters": _NUMBERS, "alone": {"type": "boolean"}, "blend": _TEXT}, ["adapters", "alone", "blend"]
+)
+_MODEL_OBJECT: Mapping[str, Schema] = {
+    "id": _TEXT,
+    "object": {"const": "model"},
+    "created": {"type": "integer"},
+    "owned_by": _TEXT,
+    "agoge": {**or_null(_SPEAKS), "description": "who speaks; null where the prompt decides"},
+}
+_MODEL_SHOWN = _object(_MODEL_OBJECT, list(_MODEL_OBJECT))
+MODEL_RESPONSES: Responses = {200: {"description": "The model", "content": _json(_MODEL_SHOWN)}, **ERRORS}
+MODELS_RESPONSES: Responses = {
+    200: {
+        "description": "What `model` may be",
+        "content": _json(
+            _object(
+                {"object": {"const": "list"}, "data": {"type": "array", "items": _MODEL_SHOWN}}, ["object", "data"]
+            )
+        ),
+        "links": {"first": _link("getModel", "one of them", {"name": "$response.body#/data/0/id"})},
+    },
+    **ERRORS,
 }
 
 _FEEDBACK: Mapping[str, Schema] = {

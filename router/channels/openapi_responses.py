@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from router.channels.openapi import CHAT_BODY, CHAT_RESPONSES, ERRORS, PARAMETERS, Responses, Schema
+from router.channels.openapi import (
+    CHAT_BODY,
+    CHAT_RESPONSES,
+    ERRORS,
+    EVENTS,
+    NO,
+    ONE,
+    PARAMETERS,
+    STREAMED,
+    Responses,
+    Schema,
+    asking,
+    or_null,
+)
 from router.channels.responses_input import ITEMS, PARTS, ROLES
 
 
@@ -20,10 +33,6 @@ def _all(properties: Mapping[str, Schema]) -> Schema:
     return _object(properties, list(properties))
 
 
-def _or_null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
 def _body(schema: Schema, *examples: Schema) -> dict[str, Any]:
     shown = {"application/json": {"schema": {**schema, "examples": list(examples)}}}
     return {"requestBody": {"required": True, "content": shown}}
@@ -31,7 +40,7 @@ def _body(schema: Schema, *examples: Schema) -> dict[str, Any]:
 
 def _answers(schema: Schema, streamed: str) -> Responses:
     """Return chat's responses with another body; the headers are the same."""
-    content = {"application/json": {"schema": schema}, "text/event-stream": {"schema": _TEXT}}
+    content = {"application/json": {"schema": schema}, **EVENTS}
     shown = {"description": f"The answer; with `stream` as server-sent events that end on {streamed}"}
     return {200: {**CHAT_RESPONSES[200], **shown, "content": content}, **ERRORS}
 
@@ -42,13 +51,20 @@ _WHOLE: Schema = {"type": "integer"}
 _FLAG: Schema = {"type": "boolean"}
 _FREE: Schema = {"type": "object"}
 _CHAT: Schema = CHAT_BODY["requestBody"]["content"]["application/json"]["schema"]  # type: ignore[index]
-_MODEL: Schema = _CHAT["properties"]["model"]
+_FIELDS: Schema = {name: shown["anyOf"][0] for name, shown in _CHAT["properties"].items() if name != "messages"}
+_MODEL: Schema = _FIELDS["model"]
 _COMPLETION: Schema = CHAT_RESPONSES[200]["content"]["application/json"]["schema"]
 _AGOGE: Schema = _COMPLETION["properties"]["agoge"]
 
 _PARTS: Schema = {
     "type": "array",
-    "items": _object({"type": {"enum": [*PARTS, "text", "refusal", "image_url"]}, "text": _TEXT}, ["type"]),
+    "items": {
+        "anyOf": [
+            _object({"type": {"enum": ["text", *PARTS[:2]]}, "text": _TEXT}, ["type", "text"]),
+            _object({"type": {"const": "refusal"}, "refusal": _TEXT}, ["type", "refusal"]),
+            _object({"type": {"enum": [PARTS[2], "image_url"]}}, ["type"]),
+        ]
+    },
 }
 _CONTENT: Schema = {"anyOf": [_TEXT, _PARTS]}
 _MESSAGE = _object(
@@ -64,8 +80,14 @@ _KINDS: Mapping[str, Schema] = {
     ),
     "reasoning": _all({"type": {"const": "reasoning"}}),
 }
+_ITEMS: Schema = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"anyOf": [_KINDS[kind] for kind in ITEMS]},
+    "contains": _object({"type": {"const": "message"}, "role": {"const": "user"}}, ["role"]),
+}
 _INPUT: Schema = {
-    "anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": {"anyOf": [_KINDS[kind] for kind in ITEMS]}}],
+    "anyOf": [_TEXT, _ITEMS],
     "description": "text, or the whole conversation as items: nothing is stored between requests",
 }
 _FUNCTION = {"name": _FILLED, "description": _TEXT, "parameters": _FREE, "strict": _FLAG}
@@ -84,11 +106,16 @@ _ASKED: Schema = {
     "top_p": PARAMETERS["top_p"],
     "tools": {
         "type": "array",
-        "items": _object({"type": {"const": "function"}, **_FUNCTION}, ["type", "name"]),
+        "items": asking({"type": {"const": "function"}, **_FUNCTION}, ["type", "name"]),
     },
-    "tool_choice": {"anyOf": [{"enum": ["none", "auto", "required"]}, _object({"name": _TEXT}, ["name"])]},
+    "tool_choice": {
+        "anyOf": [
+            {"enum": ["none", "auto", "required"]},
+            _object({"type": {"const": "function"}, "name": _FILLED}, ["type", "name"]),
+        ]
+    },
     "parallel_tool_calls": _FLAG,
-    "text": _object({"format": _FORMAT}),
+    "text": asking({"format": _FORMAT}),
     "metadata": {"type": "object", "additionalProperties": _TEXT},
     "user": _TEXT,
     "store": {**_FLAG, "description": "read and ignored: nothing is stored, and the answer says store: false"},
@@ -129,8 +156,8 @@ _RESPONSE = _all(
         "created_at": _WHOLE,
         "model": _TEXT,
         "status": {"enum": ["completed", "incomplete"]},
-        "incomplete_details": _or_null(_FREE),
-        "error": _or_null(_FREE),
+        "incomplete_details": or_null(_FREE),
+        "error": or_null(_FREE),
         "output": {"type": "array", "items": _OUTPUT},
         "usage": _USAGE,
         "store": {"const": False},
@@ -139,11 +166,19 @@ _RESPONSE = _all(
 )
 RESPONSES_RESPONSES = _answers(_RESPONSE, "`response.completed`, `response.incomplete` or `error`")
 RESPONSES_BODY = _body(
-    _object(_ASKED, ["input"]), {"input": "Why is the sky blue?"}, {"input": "Why?", "stream": True}
+    asking(_ASKED, ["input"]), {"input": "Why is the sky blue?"}, {"input": "Why?", "stream": True}
 )
 
 _PROMPT: Schema = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}]}
 _LEGACY = ("max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed")
+REFUSED: Mapping[str, Schema] = {
+    "n": ONE,
+    "best_of": ONE,
+    "echo": NO,
+    "logprobs": {"const": False},
+    "suffix": {"const": ""},
+}
+"""What is taken only where it asks for nothing."""
 _CHOICE = _all({"index": _WHOLE, "text": _TEXT, "finish_reason": _TEXT, "logprobs": {"type": "null"}})
 _COMPLETED = _all(
     {
@@ -158,15 +193,17 @@ _COMPLETED = _all(
 )
 COMPLETIONS_RESPONSES = _answers(_COMPLETED, "`data: [DONE]`")
 COMPLETIONS_BODY = _body(
-    _object(
+    asking(
         {
             "model": _MODEL,
             "prompt": _PROMPT,
-            "stream": _CHAT["properties"]["stream"],
-            "stream_options": _CHAT["properties"]["stream_options"],
+            "stream": _FIELDS["stream"],
+            "stream_options": _FIELDS["stream_options"],
             **{name: PARAMETERS[name] for name in _LEGACY},
+            **REFUSED,
         },
         ["prompt"],
-    ),
+    )
+    | STREAMED,
     {"prompt": "Why is the sky blue?"},
 )

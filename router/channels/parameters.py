@@ -73,6 +73,7 @@ _PASSED: Mapping[str, Callable[[Any], str | None]] = {
     "parallel_tool_calls": _is(bool, "true or false"),
     "response_format": _response_format,
 }
+_WHOLE = ("max_tokens", "max_completion_tokens", "seed")
 
 
 def read_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,15 +81,17 @@ def read_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises BadRequest naming the parameter, what it is and what it may be.
     """
-    if body.get("n") not in (None, 1):
+    if body.get("n") not in (None, 1) or body.get("n") is True:
         raise BadRequest("n must be 1: one prompt gets one answer", param="n")
-    if body.get("logprobs"):
+    if body.get("logprobs") not in (None, False):
         raise BadRequest("logprobs are not served; leave the parameter out", param="logprobs")
     found: dict[str, Any] = {}
     for name, wrong in _PASSED.items():
         value = body.get(name)
         if value is None:
             continue
+        if name in _WHOLE and isinstance(value, float) and value.is_integer():
+            value = int(value)  # 5.0 is 5 in JSON (RFC 8259 knows numbers only), engines want the latter
         right = wrong(value)
         if right is not None:
             raise BadRequest(f"{name} must be {right}, not {repr(value)[:80]}", param=name)

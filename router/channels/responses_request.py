@@ -86,6 +86,9 @@ def _tools(raw: object) -> list[dict[str, Any]]:
             raise BadRequest(f"{at}.name must be text and not empty", param=f"{at}.name")
         if not isinstance(function.get("parameters"), dict | None):
             raise BadRequest(f"{at}.parameters must be a JSON schema (an object)", param=f"{at}.parameters")
+        for name, kind, right in (("description", str, "text"), ("strict", bool, "true or false")):
+            if not isinstance(function.get(name), kind | None):
+                raise BadRequest(f"{at}.{name} must be {right}", param=f"{at}.{name}")
         known = ("name", "description", "parameters", "strict")
         kept = {name: function[name] for name in known if function.get(name) is not None}
         found.append({"type": "function", "function": kept})
@@ -134,7 +137,8 @@ def _format(raw: object) -> dict[str, Any] | None:
 
 def _repeated(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a response that repeat the request; null where the engine's own default holds."""
-    metadata, text = body.get("metadata") or {}, body.get("text") or {}
+    metadata, text = body.get("metadata"), body.get("text") or {}
+    metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise BadRequest("metadata must be an object whose values are texts", param="metadata")
     parallel = body.get("parallel_tool_calls")

@@ -86,9 +86,11 @@ def _message(raw: object, where: str) -> Message:
         )
     if isinstance(content, Sequence) and not isinstance(content, str):
         for index, part in enumerate(content):
+            at = f"{where}.content[{index}]"
             if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
-                at = f"{where}.content[{index}]"
                 raise BadRequest(f"{at} must be an object with a type, such as text", param=at)
+            if part["type"] in ("text", "input_text") and not isinstance(part.get("text"), str):
+                raise BadRequest(f"{at} of the type {part['type']} must hold text", param=at)
         # The Responses API calls a text part `input_text`; clients mix the two, engines know only `text`.
         content = [{**part, "type": "text"} if part["type"] == "input_text" else part for part in content]
     elif content is not None and not isinstance(content, str):

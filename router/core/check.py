@@ -16,7 +16,7 @@ from router.core.errors import Problem
 from router.core.limits import check_limits
 from router.core.method import RIGHT, canonical
 from router.core.policy import Adapter, Always, Policy, WhenAsked, WhenLabel
-from router.core.reachable import closure_size, reachable_names
+from router.core.reachable import COUNTED, closure_size, reachable_names
 from router.core.vocabulary import RESERVED as SWITCHES
 from router.core.words import parts
 
@@ -238,7 +238,7 @@ def _closure(policy: Policy) -> Iterator[Problem]:
     if (size := closure_size(policy)) > MAX_BLENDS:
         yield Problem(
             "compose.at_most",
-            f"{size} blends would be reachable; {MAX_BLENDS} is the limit",
+            f"{size} blends {'or more ' if size > COUNTED else ''}would be reachable; {MAX_BLENDS} is the limit",
             "lower compose.at_most or split the policy by tenant",
         )
         return

@@ -122,5 +122,5 @@ class Decision:
                 reason=Reason(raw.pop("reason")),
                 **raw,
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a decision: {error}") from error

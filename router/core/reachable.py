@@ -13,6 +13,8 @@ from math import comb
 from router.core.blend import Blend
 from router.core.policy import Always, Policy
 
+COUNTED = 10**12
+
 
 def reachable(policy: Policy) -> tuple[Blend, ...]:
     """Return every reachable blend, sorted by members: fewest first, then by name.
@@ -43,9 +45,17 @@ def reachable_names(policy: Policy) -> Iterator[frozenset[str]]:
 
 
 def closure_size(policy: Policy) -> int:
-    """Return an upper bound of the number of reachable blends without listing them (off by one at most)."""
+    """Return an upper bound of the number of reachable blends without listing them (off by one at most).
+
+    It is not counted on beyond COUNTED: the numbers of a policy of thousands would have thousands of digits.
+    """
     _, joining, isolated = _parts(policy)
-    return sum(comb(len(joining), size) for size in range(min(policy.at_most, len(joining)) + 1)) + len(isolated)
+    found = len(isolated)
+    for size in range(min(policy.at_most, len(joining)) + 1):
+        found += comb(len(joining), size)
+        if found > COUNTED:
+            break
+    return found
 
 
 def _parts(policy: Policy) -> tuple[frozenset[str], list[str], list[str]]:

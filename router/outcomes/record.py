@@ -8,6 +8,7 @@ from typing import Any
 
 from router.core.outcome import Outcome
 
+_LAST = 1e11  # seconds: the year 5138, and neither infinity nor NaN
 _TEXTS = ("decision_id", "tenant", "channel")
 _MAY_BE_NONE = ("decided", "role", "label", "text")
 
@@ -42,6 +43,8 @@ def read_outcome(line: bytes) -> Outcome:
         raise ValueError("verdict is neither right nor wrong")
     if isinstance(found["at"], bool) or not isinstance(found["at"], int | float):
         raise ValueError("at is not a number")
+    if not 0 <= found["at"] < _LAST:
+        raise ValueError("at is no time in seconds since 1970")
     if not isinstance(found.get("scored", True), bool):
         raise ValueError("scored is neither true nor false")
     return Outcome(**found)

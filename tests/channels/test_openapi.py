@@ -18,6 +18,7 @@ from tests.stage import Stage, staged
 
 SKY = {"messages": [{"role": "user", "content": "Why is the sky blue?"}]}
 GOOD = [SKY, {**SKY, "model": "physics+core", "temperature": 0, "stop": ["."], "something_new": 1, "user": "u"}]
+GOOD += [{**SKY, "max_tokens": 5.0, "seed": 7.0}, SKY | dict.fromkeys([*PARAMETERS, "model", "stream", "n"])]
 BAD = [
     {},
     {"messages": []},
@@ -37,6 +38,15 @@ BAD = [
     {**SKY, "parallel_tool_calls": 1},
     {**SKY, "response_format": {}},
     {**SKY, "stream": "yes"},
+    {**SKY, "stream": {}},
+    {**SKY, "stream_options": {"include_usage": True}},
+    {**SKY, "stream": True, "stream_options": []},
+    {**SKY, "n": 2},
+    {**SKY, "n": True},
+    {**SKY, "logprobs": []},
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
+    {"messages": [{"role": "user", "content": [{"type": "input_text"}]}]},
+    {"messages": [{"role": "system", "content": "nobody asks"}]},
 ]
 
 
@@ -102,7 +112,7 @@ async def test_the_decisions_body_is_what_the_server_takes(stage: Stage) -> None
             {**many, "model": "core"},
             {"batch": 5},
         )
-        for bad in ({}, {"input": 5}, {**SKY, "input": "sky"}, *bad_many):
+        for bad in ({}, {"input": 5}, {**SKY, "input": "sky"}, {**SKY, "for_engine": {}}, *bad_many):
             assert not body.is_valid(bad)
             assert (await client.post("/v1/decisions", json=bad)).status_code == 400
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from router.channels.completions import PASSED
+from router.channels.openapi_responses import REFUSED
 from router.core.reply import Delta, Finish
 from tests.channels.test_openapi import shown, validator
 from tests.stage import Stage, staged
@@ -51,6 +52,12 @@ BAD: dict[str, list[dict[str, Any]]] = {
         {"input": "sky", "user": 5},
         {"input": "sky", "store": "yes"},
         {"input": "sky", "stream": "yes"},
+        {"input": "sky", "stream": {}},
+        {"input": "sky", "metadata": []},
+        {"input": "sky", "tools": [{**TOOL, "strict": {}}]},
+        {"input": "sky", "tools": [{**TOOL, "description": 5}]},
+        {"input": [{"role": "user", "content": [{"type": "input_text", "text": 5}]}]},
+        {"input": [{"role": "assistant", "content": "nobody asks"}]},
     ],
     "/v1/completions": [
         {},
@@ -60,6 +67,9 @@ BAD: dict[str, list[dict[str, Any]]] = {
         {"prompt": "sky", "max_tokens": 0},
         {"prompt": "sky", "stop": [1]},
         {"prompt": "sky", "stream": "yes"},
+        {"prompt": "sky", "echo": {}},
+        {"prompt": "sky", "suffix": []},
+        {"prompt": "sky", "best_of": True},
     ],
 }
 
@@ -106,4 +116,4 @@ async def test_answers_and_errors_have_the_shape_that_is_shown(tmp_path: Path, p
 async def test_every_parameter_that_a_completion_passes_on_is_shown(stage: Stage) -> None:
     async with httpx.AsyncClient(base_url=stage.url, timeout=20) as client:
         body = (await shown(client, "/v1/completions"))["requestBody"]["content"]["application/json"]["schema"]
-    assert body["properties"].keys() == {"model", "prompt", "stream", "stream_options", *PASSED}
+    assert body["properties"].keys() == {"model", "prompt", "stream", "stream_options", *PASSED, *REFUSED}

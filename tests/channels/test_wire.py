@@ -61,6 +61,7 @@ REFUSED = {
     "a list": (b"[]", "JSON object"),
     "a number": (b"1", "JSON object"),
     "role of a wrong kind": (b'{"messages": [{"role": ["user"], "content": "x"}]}', "role must be"),
+    "text of a wrong kind": (chat(content='[{"type": "text", "text": 5}]'), "must hold text"),
     "huge seed": (chat(', "seed": 99999999999999999999'), "seed must be"),
     "huge max_tokens": (chat(', "max_tokens": 99999999999'), "max_tokens must be"),
     "tools that are none": (chat(', "tools": [1]'), "tools must be"),
@@ -101,7 +102,6 @@ TAKEN = {
     "null model": chat(', "model": null'),
     "line and paragraph separators": chat(content='"sky\\u2028\\u2029\\u0085"'),
     "an unknown kind of part": chat(content='[{"type": "video", "x": 1}, {"type": "text", "text": "sky"}]'),
-    "text of a wrong kind": chat(content='[{"type": "text", "text": 5}]'),
 }
 
 

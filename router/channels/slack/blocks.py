@@ -50,7 +50,7 @@ class Pressed:
                 if optional is not None and not isinstance(optional, str):
                     raise ValueError("label and text are text or nothing")
             return cls(str(told["id"]), verdict, told["l"], told["t"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a button of ours: {type(error).__name__}") from None
 
 

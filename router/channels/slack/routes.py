@@ -31,7 +31,7 @@ def slack_routes(channel: SlackChannel) -> APIRouter:
             return JSONResponse({"error": "not signed by Slack within the last five minutes"}, status_code=401)
         try:
             asked = AsyncBoltRequest(body=text, headers=dict(request.headers))
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError, RecursionError):
             return JSONResponse({"error": "the body is neither JSON nor a form"}, status_code=400)
         answer = await channel.bolt.async_dispatch(asked)
         return Response(answer.body, answer.status, answer.first_headers_without_set_cookie())
