@@ -2,8 +2,9 @@
 
     python -m bench.chaos.engine PORT RECORDS NAME...
 
-It holds the adapters NAME... and answers any other `model` with vLLM's 404. An answer is `PIECES` numbered pieces,
-each of which names its speaker, so that whoever reads it sees a lost, doubled or foreign piece. Every request is a
+It holds the adapters NAME... and answers any other `model` with vLLM's 404. An answer is `PIECES` numbered pieces
+(or `max_tokens`, then long ones, as fast as they are taken), each of which names its speaker, so that whoever reads it sees a
+lost, doubled or foreign piece. Every request is a
 line of RECORDS when it begins and another when it ends, with the number of pieces that were said. `POST /chaos` with {"fault", "pace"} changes how it
 behaves from then on, `GET /chaos` says how many answers are open.
 """
@@ -21,6 +22,7 @@ from aiohttp import web
 
 PIECES = 6
 PACE = 0.01  # seconds between pieces
+PADDING = " " * 1500  # behind each piece of an answer with `max_tokens`
 DRIP = 0.25  # seconds between the pieces of an engine that drips
 FAULTS = ("", "hang", "stall", "die", "429", "500", "garbage", "half", "event", "drip")
 BASE = "chaos-base"
@@ -84,23 +86,24 @@ class Engine:
                 return _error(500, "EngineCore died")
             if fault == "hang" and odd:
                 await asyncio.Event().wait()
-            how = await self._say(request, speaker, fault, odd)
+            how = await self._say(request, speaker, fault, odd, body.get("max_tokens") or PIECES)
         finally:
             self.open -= 1
             self._write(request, speaker, how, request["said"])
         return request["answer"]  # type: ignore[no-any-return]
 
-    async def _say(self, request: web.Request, speaker: str, fault: str, odd: bool) -> str:
+    async def _say(self, request: web.Request, speaker: str, fault: str, odd: bool, pieces: int) -> str:
         """Stream the answer; return how it ended. `odd`: every other request, where a fault has two forms."""
         response = request["answer"] = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         fails_at = 0 if odd and fault in ("garbage", "event") else 2
         await response.write(_chunk(speaker, {"role": "assistant", "content": ""}))
-        for number in range(PIECES):
+        for number in range(pieces):
             if fault == "hang":
                 await asyncio.Event().wait()
-            await asyncio.sleep(DRIP if fault == "drip" else self.pace)
-            block = _chunk(speaker, {"content": piece(speaker, number)})
+            await asyncio.sleep(DRIP if fault == "drip" else self.pace if pieces == PIECES else 0)
+            said = piece(speaker, number) + ("" if pieces == PIECES else PADDING)
+            block = _chunk(speaker, {"content": said})
             middle = block.index("ё".encode()) + 1
             if number == fails_at and fault == "stall":
                 await asyncio.Event().wait()

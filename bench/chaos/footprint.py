@@ -20,13 +20,14 @@ _LISTENING, _CLOSE_WAIT = "0A", "08"  # include/net/tcp_states.h
 @dataclass(frozen=True)
 class Footprint:
     """`memory` in bytes. `peers` counts TCP connections by "clients", "redis" and "engines"; `half_closed` are those
-    whose other side has left (CLOSE_WAIT); `files` are all descriptors that are no such connection. `tasks` counts
+    whose other side has left (CLOSE_WAIT), but for those to Redis: a pool finds out when it next uses them. `files` counts
+    all descriptors that are no such connection, by what they lead to. `tasks` counts
     asyncio tasks by coroutine."""
 
     memory: int
-    files: int
     half_closed: int
     threads: int
+    files: Mapping[str, int] = field(default_factory=dict)
     peers: Mapping[str, int] = field(default_factory=dict)
     tasks: Mapping[str, int] = field(default_factory=dict)
 
@@ -36,28 +37,29 @@ def footprint(pid: int, port: int, redis: int, engines: Collection[int], tasks: 
 
     `tasks` is the file into which bench.chaos.watched writes. Raises OSError for a process that is gone.
     """
-    ours = set[str]()
+    names = list[str]()
     for fd in os.listdir(f"/proc/{pid}/fd"):
         try:
-            ours.add(f"{fd} {os.readlink(f'/proc/{pid}/fd/{fd}')}")
+            names.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
         except FileNotFoundError:
             continue  # closed while we looked
-    inodes = {name.partition("socket:[")[2][:-1] for name in ours if "socket:[" in name}
+    files = Counter(names)
     peers, half_closed = Counter[str](), 0
     for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
         columns = line.split()
-        if columns[9] not in inodes or columns[3] == _LISTENING:
+        if (name := f"socket:[{columns[9]}]") not in files or columns[3] == _LISTENING:
             continue
+        del files[name]
         here, there = (int(columns[at].partition(":")[2], 16) for at in (1, 2))
         kind = "clients" if here == port else "redis" if there == redis else "engines" if there in engines else "?"
         peers[kind] += 1
-        half_closed += columns[3] == _CLOSE_WAIT
+        half_closed += columns[3] == _CLOSE_WAIT and kind != "redis"
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return Footprint(
         int(status["VmRSS"].split()[0]) * 1024,
-        len(ours) - peers.total(),
         half_closed,
         int(status["Threads"]),
+        dict(files),
         dict(peers),
         _tasks(pid, tasks),
     )

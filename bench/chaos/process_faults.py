@@ -1,0 +1,127 @@
+"""What happens when the router itself is ended: by SIGTERM with streams open, and by SIGKILL."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import Any
+
+from bench.chaos.judge import Allowed, Record, broken, count
+from bench.chaos.policies import catalogue
+from bench.chaos.run import Finding, Marks, _flowing
+from bench.chaos.stage import Stage, TookTooLong, until
+from router.cli.server import GRACE_SECONDS
+
+MARGIN = 15.0  # seconds beyond the grace for closing everything on a busy machine
+WITHIN, BEYOND = 0.15, 1.5
+"""Seconds between pieces: of answers that end within the grace, and of those that cannot."""
+_JUST = 0.2  # seconds: whoever asked so shortly before may not have been heard yet
+
+
+async def _ended(stage: Stage) -> float:
+    process = stage.process
+    assert process is not None
+
+    async def ended() -> bool:
+        return process.poll() is not None
+
+    return await until("the router to end", ended, GRACE_SECONDS + MARGIN)
+
+
+async def _terminated(stage: Stage, seconds: float, pace: float, finding: Finding) -> tuple[float, list[Record], Any]:
+    """Let streams run, say SIGTERM, wait for the end; start the router again."""
+    marks = Marks(stage)
+    for engine in stage.engines:
+        await stage.behave(engine, "", pace)
+    load = stage.load(pause=0.05)
+    if pace == WITHIN:
+        await _flowing(load)
+    else:
+        await until("streams to be open", lambda: _open(stage, 4))
+    await asyncio.sleep(seconds)
+    begin = time.monotonic()
+    stage.signal(signal.SIGTERM)
+    try:
+        finding.lasted = await _ended(stage)
+        if stage.process is not None and stage.process.returncode != 0:
+            finding.violations.append(f"it ended with {stage.process.returncode}")
+    except TookTooLong as late:
+        finding.violations.append(str(late))
+    end = time.monotonic()
+    records = await load.stop()
+    for engine in stage.engines:
+        await stage.behave(engine, "")
+    await until("the engines to be free", lambda: _open(stage, 0, most=True))
+    started = time.monotonic()
+    await stage.serve()
+    finding.recovery = time.monotonic() - started
+    return begin, records, marks.evidence(records, begin, end)
+
+
+async def _open(stage: Stage, number: int, *, most: bool = False) -> bool:
+    found = await stage.open_answers()
+    return found <= number if most else found >= number
+
+
+async def drained(stage: Stage, seconds: float) -> Finding:
+    """SIGTERM while answers run that end in time: every one of them ends whole."""
+    finding = Finding(
+        "process-sigterm", "Process", "SIGTERM while answers run",
+        f"No new connection is taken; answers under way have {GRACE_SECONDS:g} s to end, and end whole.",
+    )  # fmt: skip
+    begin, records, evidence = await _terminated(stage, seconds, WITHIN, finding)
+    under_way = [r for r in records if r["began"] < begin - _JUST and r["ended"] > begin]
+    finding.requests, finding.during = count(records), count(under_way)
+    if not any(r["kind"] == "stream" for r in under_way):
+        finding.violations.append("no stream was open, so this run proves nothing")
+    finding.violations += broken(evidence, Allowed(gone=lambda r: r["began"] >= begin - _JUST), catalogue())
+    return finding
+
+
+async def cut_short(stage: Stage, seconds: float) -> Finding:
+    """SIGTERM while answers run that cannot end in time: each of them ends with an error that says so."""
+    finding = Finding(
+        "process-sigterm-late", "Process", f"SIGTERM while answers run that take longer than {GRACE_SECONDS:g} s",
+        "They are ended: a stream with an error event `router_stopping` and `[DONE]`, a whole answer with 503.",
+    )  # fmt: skip
+    begin, records, evidence = await _terminated(stage, seconds, BEYOND, finding)
+    under_way = [r for r in records if r["began"] < begin - _JUST and r["ended"] > begin]
+    finding.requests, finding.during = count(records), count(under_way)
+    if not {"stream", "whole"} <= {r["kind"] for r in under_way}:
+        finding.violations.append("not both a stream and a whole answer were open, so this run proves nothing")
+    allowed = Allowed(
+        frozenset({"router_stopping"}), lambda r: bool(r["kind"] != "feedback"), gone=lambda r: r["began"] >= begin - _JUST
+    )
+    finding.violations += broken(evidence, allowed, catalogue())
+    return finding
+
+
+async def killed(stage: Stage, seconds: float) -> Finding:
+    """SIGKILL while feedback is given: what was acknowledged is kept."""
+    finding = Finding(
+        "process-sigkill", "Process", "SIGKILL",
+        "Requests under way are lost, with their connections. No feedback that was acknowledged is lost.",
+    )  # fmt: skip
+    marks = Marks(stage)
+    load = stage.load()
+    await _flowing(load)
+    await asyncio.sleep(seconds)
+    begin = time.monotonic()
+    stage.signal(signal.SIGKILL)
+    finding.lasted = await _ended(stage)
+    end = time.monotonic()
+    records = await load.stop()
+    await until("the engines to be free", lambda: _open(stage, 0, most=True))
+    await stage.serve()
+    finding.recovery = time.monotonic() - end
+    finding.requests = count(records)
+    finding.during = count(r for r in records if r["ended"] >= begin and r["began"] <= begin)
+    if not any(r["kind"] == "feedback" and r["status"] == 201 for r in records):
+        finding.violations.append("no feedback was given, so this run proves nothing")
+    evidence = marks.evidence(records, begin, end)
+    finding.violations += broken(evidence, Allowed(gone=lambda r: r["ended"] >= begin), catalogue())
+    return finding
+
+
+FAULTS = {"process-sigterm": drained, "process-sigterm-late": cut_short, "process-sigkill": killed}
