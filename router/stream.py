@@ -5,6 +5,7 @@ Knows one backend's iterator, no fleet and no wire format.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -57,6 +58,7 @@ class Stream:
         self._started, self._first_after = started, time.monotonic() - started
         self._tokens: int | None = None
         self._finished = self._closed = False
+        self._instead: Refused | None = None
 
     def __aiter__(self) -> Stream:
         return self
@@ -68,6 +70,11 @@ class Stream:
             event, self._first = self._first or await anext(self._source, None), None
             if event is None and not self._finished:
                 raise BackendBroken("the engine's stream broke off before its end", backend=self._name)
+        except asyncio.CancelledError:
+            if self._instead is None:
+                raise
+            await self.aclose()
+            raise self._instead from None
         except Exception as error:
             failure = error if isinstance(error, Refused) else unexpected(self._name, error)
             if isinstance(failure, BackendFailed):
@@ -88,6 +95,10 @@ class Stream:
         elif isinstance(event, Usage):
             self._tokens = event.completion_tokens
         return event
+
+    def interrupt(self, error: Refused) -> None:
+        """Let whoever is cancelled while waiting for an event get `error` instead, and so be able to tell it."""
+        self._instead = error
 
     async def aclose(self) -> None:
         """Free the engine. Before the answer's end this means that the client went away."""

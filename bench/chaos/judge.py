@@ -18,7 +18,7 @@ Record = Mapping[str, Any]
 
 ERRORS = {
     ("backend_failed", 502), ("backend_unreachable", 502), ("backend_timeout", 504), ("rate_limit_exceeded", 429),
-    ("blend_unavailable", 503), ("outcomes_unavailable", 503),
+    ("blend_unavailable", 503), ("outcomes_unavailable", 503), ("router_stopping", 503),
 }  # fmt: skip
 """Every error that a fault may show to a client, with its status (router/core/errors.py draws the tree)."""
 SLOWER, MORE = 5.0, 0.5
@@ -134,6 +134,8 @@ def _feedback(evidence: Evidence) -> Iterable[str]:
 
 
 def _alarming(line: Record) -> bool:
+    if line.get("log") == "uvicorn.error" and line["message"].startswith("Cancel "):
+        return False  # how many answers outlived the grace: the operator should know
     return "log" in line and line["log"] not in _QUIET and line.get("level") not in ("DEBUG", "INFO")
 
 

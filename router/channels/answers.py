@@ -17,10 +17,10 @@ from starlette.responses import Response
 from router.channels.json_body import written
 from router.channels.sse import EventStream
 from router.channels.wire import decision_headers, decision_object, header_text, unless_gone
-from router.core.errors import BadRequest, Refused
+from router.core.errors import BadRequest, Refused, Stopping
 from router.core.reply import Delta, Finish, Usage
 from router.service import Ask, Routed, Router
-from router.stream import Reply
+from router.stream import Reply, Stream
 
 
 class Form(Protocol):
@@ -44,12 +44,17 @@ async def answer(request: Request, router: Router, ask: Ask, form: Form, *, stre
             headers["x-agoge-stand-in"] = "true"
             headers["x-agoge-adapters"] = headers["x-agoge-blend"] = ""
         if stream:
-            return EventStream(form.pieces(routed, reply), reply.events.aclose, headers)
+            return EventStream(form.pieces(routed, reply), reply.events.aclose, headers, lambda: _stop(reply))
         whole = await unless_gone(request, form.whole(routed, reply))
         return Response(written(whole), headers=headers, media_type="application/json")
     except BaseException:
         await reply.events.aclose()
         raise
+
+
+def _stop(reply: Reply) -> None:
+    if isinstance(reply.events, Stream):  # a confirmation waits for nobody
+        reply.events.interrupt(Stopping())
 
 
 async def _drop(answer: tuple[Routed, Reply]) -> None:

@@ -24,9 +24,16 @@ class EventStream(Response):
     """
 
     def __init__(
-        self, events: AsyncGenerator[bytes, None], free: Callable[[], Awaitable[None]], headers: Mapping[str, str]
+        self,
+        events: AsyncGenerator[bytes, None],
+        free: Callable[[], Awaitable[None]],
+        headers: Mapping[str, str],
+        stopping: Callable[[], None] = lambda: None,
     ) -> None:
-        """`free` lets go of what `events` reads from, even when nobody ever started `events`."""
+        """`free` lets go of what `events` reads from, even when nobody ever started `events`.
+
+        `stopping` is called when the server ends this answer: what `events` still yields then are its last words.
+        """
         super().__init__(
             headers={
                 **headers,
@@ -38,6 +45,7 @@ class EventStream(Response):
         del self.headers["content-length"]  # nobody knows it yet
         self._events = events
         self._free = free
+        self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the events end or the client is gone, whichever comes first."""
@@ -48,6 +56,9 @@ class EventStream(Response):
             if sending.done():
                 with suppress(TimeoutError):  # it stalled: the server closes a connection whose answer has no end
                     sending.result()
+        except asyncio.CancelledError:  # clients leave by a message: only a server that stops cancels
+            self._stopping()
+            raise
         finally:
             sending.cancel()
             leaving.cancel()

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from router.channels.json_body import read_object
 from router.core.conversation import Conversation, Message
-from router.core.errors import BadRequest
+from router.core.errors import BadRequest, Stopping
 from router.recent import Taken
 from router.service import Routed
 
@@ -137,7 +137,8 @@ def decision_object(taken: Taken) -> dict[str, Any]:
 async def unless_gone(
     request: Request, work: Coroutine[Any, Any, T], dispose: Callable[[T], Awaitable[None]] | None = None
 ) -> T:
-    """Await `work`, and cancel it as soon as the client goes away. Raises ClientGone then.
+    """Await `work`, and cancel it as soon as the client goes away. Raises ClientGone then, and Stopping when the
+    server has no more time for it.
 
     A result that arrives in the very moment of leaving is handed to `dispose`: nothing keeps an engine busy.
     """
@@ -150,7 +151,9 @@ async def unless_gone(
             delivered = True
             return task.result()
         raise ClientGone
-    finally:  # also when the server is being stopped
+    except asyncio.CancelledError:  # clients leave by a message: only a server that stops cancels
+        raise Stopping from None
+    finally:
         for pending in (task, gone):
             pending.cancel()
         await asyncio.gather(task, gone, return_exceptions=True)

@@ -22,6 +22,7 @@ from router.wiring.app import Running, running
 from router.wiring.settings import Settings
 
 GRACE_SECONDS = 5  # how long open streams may go on once the server is told to stop
+LAST_WORDS_SECONDS = 1.0  # and then, to tell their clients that they end here
 PORT = click.IntRange(0, 65535)
 
 
@@ -113,6 +114,12 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, and hear out the answers that were cancelled: uvicorn does not wait for them."""
+        await super().shutdown(sockets)
+        if not self.force_exit and (left := set(self.server_state.tasks)):
+            await asyncio.wait(left, timeout=LAST_WORDS_SECONDS)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ AgogeError
     ├── Unauthenticated      401  no key, or an unknown one
     ├── Forbidden            403  the name exists, this caller may not ask for it
     ├── BlendUnavailable     503  no backend has this blend in its inventory: never sent, never replaced
+    ├── Stopping             503  the router is being stopped, and its time for open answers is over
     └── BackendFailed        an engine failed; carries the engine's name
         ├── BackendOverloaded    429  the engine is full; try the next one or later
         ├── BackendRefused       4xx  the engine found the request itself wrong; the next one would too
@@ -110,6 +111,15 @@ class BlendUnavailable(Refused):
     """No backend can serve exactly this blend now. Refused: another blend would be another speaker."""
 
     status, code, type = 503, "blend_unavailable", "server_error"
+
+
+class Stopping(Refused):
+    """The router is being stopped and this answer outlived the time that open ones are given."""
+
+    status, code, type = 503, "router_stopping", "server_error"
+
+    def __init__(self) -> None:
+        super().__init__("the router is being stopped; ask again", retry_after=1.0)
 
 
 class BackendFailed(Refused):
