@@ -1,10 +1,11 @@
-"""`python -m bench.soak [--minutes 30] [--json FILE]`: hours of ordinary trouble in short, and what is left of them.
+"""`python -m bench.soak [--minutes 30] [--json FILE]`: hours of ordinary trouble in short, and what is left of
+them.
 
-The installation of bench.chaos under a mixed load in which every fifth stream is left by its client, whole answers are
-given up half-way, and the policy changes every few seconds, backends included. Memory, files, connections and asyncio
-tasks of the router's process are read from outside. After a tenth of the time as warm-up, memory must not grow by 5 %
-or more; files and tasks must in the end be those of the beginning; no promise of bench.chaos.judge may break.
-Exits with 1 otherwise.
+The installation of bench.chaos under a mixed load in which every fifth stream is left by its client, whole
+answers are given up half-way, and the policy changes every few seconds, backends included. Memory, files,
+connections and asyncio tasks of the router's process are read from outside. After a tenth of the time as
+warm-up, memory must not grow by 5 % or more; files and tasks must in the end be those of the beginning; no
+promise of bench.chaos.judge may break. Exits with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -87,7 +88,11 @@ async def soak(stage: Stage, minutes: float, *, workers: int = 3, pause: float =
     found.first, found.last = round(median(warm[:window])), round(median(warm[-window:]))
     if found.growth >= GROWTH:
         found.violations.append(f"memory grew by {found.growth:.1%}, from {found.first} to {found.last} bytes")
-    for what, number in (("reload", found.reloads), ("cancelled request", found.cancelled), ("request", len(records))):
+    for what, number in (
+        ("reload", found.reloads),
+        ("cancelled request", found.cancelled),
+        ("request", len(records)),
+    ):
         if not number:
             found.violations.append(f"there was no {what}, so this run proves nothing")
     return found

@@ -1,8 +1,9 @@
-"""`python -m bench.chaos [--only NAME] [--seconds N] [--json FILE] [--page FILE]`: every fault, one after the other.
+"""`python -m bench.chaos [--only NAME] [--seconds N] [--json FILE] [--page FILE]`: every fault, one after the
+other.
 
-A real `agoge serve`, two fake engines, a real Valkey behind a proxy and the load are processes of their own. Each fault
-happens while the load runs, is undone, and the recovery is watched; `bench.chaos.judge` holds the promises. Exits with 1
-when one is broken. The machine should have two cores; it need not be quiet.
+A real `agoge serve`, two fake engines, a real Valkey behind a proxy and the load are processes of their own.
+Each fault happens while the load runs, is undone, and the recovery is watched; `bench.chaos.judge` holds the
+promises. Exits with 1 when one is broken. The machine should have two cores; it need not be quiet.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python -m bench.chaos.engine PORT RECORDS NAME...
 
-It holds the adapters NAME... and answers any other `model` with vLLM's 404. An answer is `PIECES` numbered pieces
-(or `max_tokens`, then long ones, as fast as they are taken), each of which names its speaker, so that whoever reads it sees a
-lost, doubled or foreign piece. Every request is a
-line of RECORDS when it begins and another when it ends, with the number of pieces that were said. `POST /chaos` with {"fault", "pace"} changes how it
-behaves from then on, `GET /chaos` says how many answers are open.
+It holds the adapters NAME... and answers any other `model` with vLLM's 404. An answer is `PIECES` numbered
+pieces (or `max_tokens`, then long ones, as fast as they are taken), each of which names its speaker, so that
+whoever reads it sees a lost, doubled or foreign piece. Every request is a line of RECORDS when it begins and
+another when it ends, with the number of pieces that were said. `POST /chaos` with {"fault", "pace"} changes how
+it behaves from then on, `GET /chaos` says how many answers are open.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from aiohttp import web
 
 PIECES = 6
 PACE = 0.01  # seconds between pieces
-PADDING = " " * 1500  # behind each piece of an answer with `max_tokens`
+PADDING = " " * 16_000  # behind each piece of an answer with `max_tokens`
 DRIP = 0.25  # seconds between the pieces of an engine that drips
 FAULTS = ("", "hang", "stall", "die", "429", "500", "garbage", "half", "event", "drip")
 BASE = "chaos-base"
@@ -86,7 +87,8 @@ class Engine:
                 return _error(500, "EngineCore died")
             if fault == "hang" and odd:
                 await asyncio.Event().wait()
-            how = await self._say(request, speaker, fault, odd, body.get("max_tokens") or PIECES)
+            with suppress(ConnectionError):  # the router has left
+                how = await self._say(request, speaker, fault, odd, body.get("max_tokens") or PIECES)
         finally:
             self.open -= 1
             self._write(request, speaker, how, request["said"])
@@ -115,7 +117,7 @@ class Engine:
                     _cut(request)
                     return fault
             if number == fails_at and fault == "garbage":
-                await response.write(b"data: {\"choices\": [\xff\xfe\n\n" if odd else b'data: "\xd1 nonsense"\n\n')
+                await response.write(b'data: {"choices": [\xff\xfe\n\n' if odd else b'data: "\xd1 nonsense"\n\n')
                 return fault
             if number == fails_at and fault == "event":
                 wrong = {"error": {"message": "EngineCore died", "type": "InternalServerError", "code": 500}}

@@ -56,9 +56,16 @@ _MOVES = "The next backend that holds the blend answers. What nobody else holds"
 
 
 def _fault(
-    name: str, what: str, told: str, codes: set[str], *, all_of_it: bool, bites: Bites = _FAILED, seconds: float = 0.0
+    name: str,
+    what: str,
+    told: str,
+    codes: set[str],
+    *,
+    all_of_it: bool,
+    bites: Bites = _FAILED,
+    seconds: float = 0.0,
 ) -> Fault:
-    """`all_of_it`: answers that have begun break off, so that any request may fail; else only the homeless ones."""
+    """`all_of_it`: answers that have begun break off, so that any may fail; else only the homeless ones."""
     return Fault(
         "Engine",
         f"engine-{name}",
@@ -77,8 +84,8 @@ _BROKEN_OFF = "An answer that has begun is never finished by somebody else: a st
 FAULTS = [
     _fault(
         "refused", "it is dead (connection refused)",
-        f"{_MOVES} gets 502 `backend_unreachable`, and 503 `blend_unavailable` once the engine is known to be down. "
-        "Answers that had begun end with an error event and `[DONE]`.",
+        f"{_MOVES} gets 502 `backend_unreachable`, then 503 `blend_unavailable`, when the engine is known to be "
+        "down. Answers that had begun end with an error event and `[DONE]`.",
         {"backend_unreachable", "blend_unavailable", "backend_failed"}, all_of_it=True,
     ),
     _fault(
@@ -115,7 +122,8 @@ FAULTS = [
         "Before the first token as 500; later as dying in the middle.", {"backend_failed"}, all_of_it=True,
     ),
     _fault(
-        "drip", "it is slow, but within the limits", "Nothing: every answer is whole. No limit is one of the whole.",
+        "drip", "it is slow, but within the limits",
+        "Nothing: every answer is whole. A long answer has no limit of its own, only its pauses have.",
         set(), all_of_it=False, bites=_dripped, seconds=PIECES * DRIP + 1,
     ),
 ]  # fmt: skip

@@ -1,4 +1,6 @@
-"""What a fault is: how it is done and undone, what it may cost, and how to see that it bit. Knows no fault by name."""
+"""What a fault is: how it is done and undone, what it may cost, and how to see that it bit. Knows no fault by
+name.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ def logged(kind: str, **fields: object) -> Bites:
 
     def bites(log: Sequence[Record], _: Sequence[Record]) -> bool:
         return any(
-            line.get("fact") == kind and all(line.get(name) == value for name, value in fields.items()) for line in log
+            line.get("fact") == kind and all(line.get(name) == value for name, value in fields.items())
+            for line in log
         )
 
     return bites
@@ -40,11 +43,12 @@ async def remembered(stage: Stage) -> bool:
 
 @dataclass(frozen=True)
 class Fault:
-    """`name` is what --only takes. `what` and `told` stand in the table for users: what fails, and what they see.
+    """`name` is what --only takes. `what` and `told` stand in the table for users: what fails, and what they
+    see.
 
-    `inject` does it, and undoes it when its block ends. `recovered` is asked until it says yes. `untouched` are the
-    requests whose latency must stay. `seconds`: how long it lasts at least. `leaves`: every so manieth stream is left
-    by its client.
+    `inject` does it, and undoes it when its block ends. `recovered` is asked until it says yes. `untouched` are
+    the requests whose latency must stay. `seconds`: how long it lasts at least. `leaves`: every so manieth
+    stream is left by its client.
     """
 
     group: str

@@ -19,10 +19,11 @@ _LISTENING, _CLOSE_WAIT = "0A", "08"  # include/net/tcp_states.h
 
 @dataclass(frozen=True)
 class Footprint:
-    """`memory` in bytes. `peers` counts TCP connections by "clients", "redis" and "engines"; `half_closed` are those
-    whose other side has left (CLOSE_WAIT), but for those to Redis: a pool finds out when it next uses them. `files` counts
-    all descriptors that are no such connection, by what they lead to. `tasks` counts
-    asyncio tasks by coroutine."""
+    """`memory` in bytes. `peers` counts TCP connections by "clients", "redis" and "engines"; `half_closed` are
+    those whose other side has left (CLOSE_WAIT), but for those to Redis: a pool finds out when it next uses
+    them. `files` counts all descriptors that are no such connection, by what they lead to. `tasks` counts
+    asyncio tasks by coroutine.
+    """
 
     memory: int
     half_closed: int

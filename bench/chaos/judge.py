@@ -1,7 +1,7 @@
 """The promises that no fault may break, checked over everything that was written down. Pure; starts nothing.
 
-It is given what the clients saw, what the engines were asked, and what the router logged, and joins the three by the
-decision's id: who was decided, who was asked for, who was heard.
+It is given what the clients saw, what the engines were asked, and what the router logged, and joins the three by
+the decision's id: who was decided, who was asked for, who was heard.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ ERRORS = {
 }  # fmt: skip
 """Every error that a fault may show to a client, with its status (router/core/errors.py draws the tree)."""
 SLOWER, MORE = 5.0, 0.5
-"""Requests that a fault does not touch may take five times as long as before, or half a second more: the machine has
-two cores, and a fault keeps others busy."""
+"""Requests that a fault does not touch may take five times as long as before, or half a second more: the machine
+has two cores, and a fault keeps others busy.
+"""
 _QUIET = frozenset({"router.channels.feedback"})
 """Loggers whose warnings belong to a fault; anything else above information is a bug."""
 
@@ -152,7 +153,9 @@ def p50(records: Iterable[Record], kind: Callable[[Record], bool]) -> float | No
 def slowed(before: float | None, during: float | None) -> list[str]:
     """Return what is wrong with the latency of requests that the fault does not touch; None: there were none."""
     if before is None or during is None:
-        return ["no request that the fault does not touch was answered " + ("before" if before is None else "in it")]
+        return [
+            "no request that the fault does not touch was answered " + ("before" if before is None else "in it")
+        ]
     if during > max(before * SLOWER, before + MORE):
         return [f"untouched requests took {during:.2f} s at p50, {before:.2f} s before"]
     return []

@@ -29,7 +29,7 @@ from bench.chaos.policies import APART, HOMELESS, KEYS
 
 LONGEST = 30.0  # seconds for any request: whoever waits longer was lost
 _PIECE = re.compile(r"<([^>]+)>ё(\d+) ")
-_PROMPTS = (
+_PROMPTS: tuple[tuple[dict[str, str], str], ...] = (
     ({}, "why is the sky blue {n}"),
     ({"model": "academic"}, "essay {n}"),
     ({}, "how to prepare for a marathon"),
@@ -100,7 +100,7 @@ class Load:
             if response.status != 200 or not stream:
                 return _whole(response, await response.read())
             self.streams += 1
-            leaves = self.leaves and self.streams % self.leaves == 0
+            leaves = self.leaves > 0 and self.streams % self.leaves == 0
             return _told(response) | await _streamed(response, leaves)
 
     async def _feedback(self, session: aiohttp.ClientSession, asked: dict[str, Any]) -> dict[str, Any]:

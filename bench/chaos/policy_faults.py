@@ -61,7 +61,7 @@ def _swapped(log: Sequence[Record], records: Sequence[Record]) -> bool:
 FAULTS = [
     Fault(
         "Policy", "policy-broken", "somebody saves a broken file",
-        "Nothing: the policy before stays in force. `/healthz` says `policy_stale` with every mistake and its line.",
+        "Nothing: the policy before stays in force. `/healthz` says `policy_stale`, with every mistake.",
         damaged, Allowed(), _reported, _good, lambda record: True,
     ),
     Fault(

@@ -7,7 +7,7 @@ import signal
 import time
 from typing import Any
 
-from bench.chaos.judge import Allowed, Record, broken, count
+from bench.chaos.judge import Allowed, Evidence, broken, count
 from bench.chaos.policies import catalogue
 from bench.chaos.run import Finding, Marks, _flowing
 from bench.chaos.stage import Stage, TookTooLong, until
@@ -29,7 +29,9 @@ async def _ended(stage: Stage) -> float:
     return await until("the router to end", ended, GRACE_SECONDS + MARGIN)
 
 
-async def _terminated(stage: Stage, seconds: float, pace: float, finding: Finding) -> tuple[float, list[Record], Any]:
+async def _terminated(
+    stage: Stage, seconds: float, pace: float, finding: Finding
+) -> tuple[float, list[dict[str, Any]], Evidence]:
     """Let streams run, say SIGTERM, wait for the end; start the router again."""
     marks = Marks(stage)
     for engine in stage.engines:
@@ -91,7 +93,9 @@ async def cut_short(stage: Stage, seconds: float) -> Finding:
     if not {"stream", "whole"} <= {r["kind"] for r in under_way}:
         finding.violations.append("not both a stream and a whole answer were open, so this run proves nothing")
     allowed = Allowed(
-        frozenset({"router_stopping"}), lambda r: bool(r["kind"] != "feedback"), gone=lambda r: r["began"] >= begin - _JUST
+        frozenset({"router_stopping"}),
+        lambda r: bool(r["kind"] != "feedback"),
+        gone=lambda r: r["began"] >= begin - _JUST,
     )
     finding.violations += broken(evidence, allowed, catalogue())
     return finding

@@ -7,7 +7,8 @@ from contextlib import suppress
 
 
 class Proxy:
-    """Listens on `port` of the loopback and passes everything on to `target`; `delay` is seconds per piece, each way.
+    """Listens on `port` of the loopback and passes everything on to `target`; `delay` is seconds per piece, each
+    way.
 
     `cut` refuses and ends every connection, as a dead server does; `mend` listens again.
     """

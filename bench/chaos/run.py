@@ -1,4 +1,4 @@
-"""One fault under load, from before it to after the recovery: what was found. Knows faults by what they promise."""
+"""One fault under load, from before it to after the recovery: what was found. Knows no fault by name."""
 
 from __future__ import annotations
 

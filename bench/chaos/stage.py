@@ -122,7 +122,10 @@ class Stage:
         self.folder, self.data, self.port = folder, data, free_port()
         self.policy, self.log, self.tasks = folder / "policy.yaml", folder / "serve.log", folder / "tasks.json"
         self.valkey = Server(
-            binaries()["valkey"], folder, port=free_port(), options=("--appendonly", "yes", "--loglevel", "warning")
+            binaries()["valkey"],
+            folder,
+            port=free_port(),
+            options=("--appendonly", "yes", "--loglevel", "warning"),
         )
         self.proxy = Proxy(free_port(), self.valkey.port)
         self.engines = {name: EngineProcess(name, folder) for name in ("primary", "spare")}

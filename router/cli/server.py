@@ -150,6 +150,7 @@ async def serving(
         )
         server = _Server(config)
         logging.getLogger("uvicorn.error").addFilter(_not_our_own_cancelling)
+        logging.getLogger("asyncio").addFilter(_no_writing_to_the_gone)
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
@@ -175,3 +176,8 @@ async def serving(
 def _not_our_own_cancelling(record: logging.LogRecord) -> bool:
     """Drop the traceback of a stream that outlived its grace: ending it was the order."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+def _no_writing_to_the_gone(record: logging.LogRecord) -> bool:
+    """Drop asyncio's line for each piece that was on its way to a client that has just left: `Abandoned` says it."""
+    return record.getMessage() != "socket.send() raised exception."
