@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -51,6 +51,12 @@ def _dripped(_: object, records: object) -> bool:
     return any(r["ended"] - r["began"] > 0.9 * PIECES * DRIP for r in records if r["end"] == "whole")
 
 
+def _passed_over(log: Sequence[Record], records: Sequence[Record]) -> bool:
+    """Say whether it hung, and whether others then stopped waiting for it before they asked the next one."""
+    quick = [r for r in records if r["ended"] - r["began"] < TOKEN / 2 and r.get("backend") == "spare"]
+    return logged("BackendAttemptFailed", code="backend_timeout")(log, records) and any(_any(r) for r in quick)
+
+
 _FAILED = logged("BackendAttemptFailed")
 _MOVES = "The next backend that holds the blend answers. What nobody else holds"
 
@@ -90,8 +96,9 @@ FAULTS = [
     ),
     _fault(
         "hang", "it takes requests and says nothing",
-        f"{_MOVES} gets 504 `backend_timeout` after the limit `first_token`.",
-        {"backend_timeout", "backend_unreachable"}, all_of_it=False, seconds=TOKEN + 1,
+        f"{_MOVES} gets 504 `backend_timeout` after the limit `first_token`. After three in a row others are "
+        "asked first: only one request every 5 s, later every 120 s, still waits for it.",
+        {"backend_timeout", "backend_unreachable"}, all_of_it=False, bites=_passed_over, seconds=TOKEN + 2,
     ),
     _fault(
         "stall", "it falls silent in the middle of an answer",

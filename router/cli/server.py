@@ -179,5 +179,5 @@ def _not_our_own_cancelling(record: logging.LogRecord) -> bool:
 
 
 def _no_writing_to_the_gone(record: logging.LogRecord) -> bool:
-    """Drop asyncio's line for each piece that was on its way to a client that has just left: `Abandoned` says it."""
+    """Drop asyncio's line for each piece on its way to a client that has just left: `Abandoned` says it."""
     return record.getMessage() != "socket.send() raised exception."

@@ -26,8 +26,8 @@ def blend(*names: str, weight: float = 0.8) -> str:
 CORE, PHYSICS, ACADEMIC, PRESS = blend("core"), blend("core", "physics"), blend("academic"), blend("press")
 REVISION = next(name for name, reach in CATALOGUE.reach.items() if PHYSICS in reach and PRESS in reach)
 BASE: dict[str, Any] = {
-    "kind": "stream", "tenant": "default", "homeless": False, "isolated": False, "began": 1.0, "ended": 1.1, "status": 200,
-    "decision": "dec_1", "blend": PHYSICS, "end": "whole", "speakers": [PHYSICS],
+    "kind": "stream", "tenant": "default", "homeless": False, "isolated": False, "began": 1.0, "ended": 1.1,
+    "status": 200, "decision": "dec_1", "blend": PHYSICS, "end": "whole", "speakers": [PHYSICS],
 }  # fmt: skip
 
 
