@@ -14,6 +14,7 @@ from bench.chaos.policies import APART, KEYS
 from bench.chaos.stage import Stage, until
 
 READERS, WRITERS = 4, 16  # ill-behaved clients at once
+FILLING = 2.0  # seconds: until the buffers on the way are full, which keeps the processor busy and is no fault
 LONG = 400  # pieces: six megabytes, more than the buffers between two sockets take
 _KEY = next(key for key, tenant in KEYS.items() if tenant != APART)
 
@@ -86,6 +87,7 @@ async def _write_slowly(stage: Stage) -> None:
 async def reading_slowly(stage: Stage) -> AsyncIterator[None]:
     """Clients that ask for streams and take 160 bytes a second."""
     async with _each(stage, READERS, _read_slowly):
+        await asyncio.sleep(FILLING)
         yield
 
 

@@ -21,8 +21,8 @@ ERRORS = {
     ("blend_unavailable", 503), ("outcomes_unavailable", 503), ("router_stopping", 503),
 }  # fmt: skip
 """Every error that a fault may show to a client, with its status (router/core/errors.py draws the tree)."""
-SLOWER, MORE = 5.0, 0.5
-"""Requests that a fault does not touch may take five times as long as before, or half a second more: the machine
+SLOWER, MORE = 5.0, 1.0
+"""Requests that a fault does not touch may take five times as long as before, or a second more: the machine
 has two cores, and a fault keeps others busy.
 """
 _QUIET = frozenset({"router.channels.feedback"})

@@ -28,7 +28,7 @@ _SUBJECTS = {
 }
 _TAIL = """\
 ## How it is measured
- `python -m bench.chaos --seconds {seconds:g} --page docs/faults.md`, Python {python}, {cores} cores shared by
+`python -m bench.chaos --seconds {seconds:g} --page docs/faults.md`, Python {python}, {cores} cores shared by
 the router, two fake engines that speak vLLM's protocol and fail on command, a real Valkey behind a TCP proxy,
 and the load: six clients of three tenants, streams, whole answers and feedback, two of seven prompts for
 isolated adapters. Load average {load}: read the counts, not the speed. The engines' limits are short here

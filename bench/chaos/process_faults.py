@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from typing import Any
 
-from bench.chaos.judge import Allowed, Evidence, broken, count
-from bench.chaos.policies import catalogue
+from bench.chaos.fault import answered_by_primary
+from bench.chaos.judge import Allowed, broken, count
+from bench.chaos.policies import APART, catalogue
 from bench.chaos.run import Finding, Marks, _flowing
-from bench.chaos.stage import Stage, TookTooLong, until
+from bench.chaos.stage import WORKERS, Stage, until
 from router.cli.server import GRACE_SECONDS
 
 MARGIN = 15.0  # seconds beyond the grace for closing everything on a busy machine
@@ -29,27 +29,30 @@ async def _ended(stage: Stage) -> float:
     return await until("the router to end", ended, GRACE_SECONDS + MARGIN)
 
 
-async def _terminated(
-    stage: Stage, seconds: float, pace: float, finding: Finding
-) -> tuple[float, list[dict[str, Any]], Evidence]:
-    """Let streams run, say SIGTERM, wait for the end; start the router again."""
+async def _open(stage: Stage, number: int, *, most: bool = False) -> bool:
+    found = await stage.open_answers()
+    return found <= number if most else found >= number
+
+
+async def drained(stage: Stage, seconds: float) -> Finding:
+    """SIGTERM while answers run. Those of the first engine end in time; those of the second cannot."""
+    finding = Finding(
+        "process-sigterm", "Process", "SIGTERM while answers run",
+        f"No new connection is taken. Answers under way have {GRACE_SECONDS:g} s and end whole; after that a "
+        "stream ends with an error event `router_stopping` and `[DONE]`, a whole answer with 503 `router_stopping`.",
+    )  # fmt: skip
+    await until("the first engine to be asked again", lambda: answered_by_primary(stage))
     marks = Marks(stage)
-    for engine in stage.engines:
-        await stage.behave(engine, "", pace)
-    load = stage.load(pause=0.05)
-    if pace == WITHIN:
-        await _flowing(load)
-    else:
-        await until("streams to be open", lambda: _open(stage, 4))
-    await asyncio.sleep(seconds)
+    await stage.behave("primary", "", WITHIN)
+    await stage.behave("spare", "", BEYOND)
+    load = stage.load(workers=2 * WORKERS)
+    await until("answers to be open", lambda: _open(stage, WORKERS))
+    await asyncio.sleep(2 * _JUST)
     begin = time.monotonic()
     stage.signal(signal.SIGTERM)
-    try:
-        finding.lasted = await _ended(stage)
-        if stage.process is not None and stage.process.returncode != 0:
-            finding.violations.append(f"it ended with {stage.process.returncode}")
-    except TookTooLong as late:
-        finding.violations.append(str(late))
+    finding.lasted = await _ended(stage)
+    if stage.process is not None and stage.process.returncode != 0:
+        finding.violations.append(f"it ended with {stage.process.returncode}")
     end = time.monotonic()
     records = await load.stop()
     for engine in stage.engines:
@@ -58,46 +61,16 @@ async def _terminated(
     started = time.monotonic()
     await stage.serve()
     finding.recovery = time.monotonic() - started
-    return begin, records, marks.evidence(records, begin, end)
-
-
-async def _open(stage: Stage, number: int, *, most: bool = False) -> bool:
-    found = await stage.open_answers()
-    return found <= number if most else found >= number
-
-
-async def drained(stage: Stage, seconds: float) -> Finding:
-    """SIGTERM while answers run that end in time: every one of them ends whole."""
-    finding = Finding(
-        "process-sigterm", "Process", "SIGTERM while answers run",
-        f"No new connection is taken; answers under way have {GRACE_SECONDS:g} s to end, and end whole.",
-    )  # fmt: skip
-    begin, records, evidence = await _terminated(stage, seconds, WITHIN, finding)
     under_way = [r for r in records if r["began"] < begin - _JUST and r["ended"] > begin]
     finding.requests, finding.during = count(records), count(under_way)
-    if not any(r["kind"] == "stream" for r in under_way):
-        finding.violations.append("no stream was open, so this run proves nothing")
-    finding.violations += broken(evidence, Allowed(gone=lambda r: r["began"] >= begin - _JUST), catalogue())
-    return finding
-
-
-async def cut_short(stage: Stage, seconds: float) -> Finding:
-    """SIGTERM while answers run that cannot end in time: each of them ends with an error that says so."""
-    finding = Finding(
-        "process-sigterm-late", "Process", f"SIGTERM while answers run that take longer than {GRACE_SECONDS:g} s",
-        "They are ended: a stream with an error event `router_stopping` and `[DONE]`, a whole answer with 503.",
-    )  # fmt: skip
-    begin, records, evidence = await _terminated(stage, seconds, BEYOND, finding)
-    under_way = [r for r in records if r["began"] < begin - _JUST and r["ended"] > begin]
-    finding.requests, finding.during = count(records), count(under_way)
-    if not {"stream", "whole"} <= {r["kind"] for r in under_way}:
-        finding.violations.append("not both a stream and a whole answer were open, so this run proves nothing")
+    if not {"whole", "refused: router_stopping", "broken off: router_stopping"} <= finding.during.keys():
+        finding.violations.append("not every kind of answer was under way, so this run proves nothing")
     allowed = Allowed(
         frozenset({"router_stopping"}),
-        lambda r: bool(r["kind"] != "feedback"),
+        lambda r: bool(r["tenant"] == APART and r["kind"] != "feedback"),
         gone=lambda r: r["began"] >= begin - _JUST,
     )
-    finding.violations += broken(evidence, allowed, catalogue())
+    finding.violations += broken(marks.evidence(records, begin, end), allowed, catalogue())
     return finding
 
 
@@ -128,4 +101,4 @@ async def killed(stage: Stage, seconds: float) -> Finding:
     return finding
 
 
-FAULTS = {"process-sigterm": drained, "process-sigterm-late": cut_short, "process-sigkill": killed}
+FAULTS = {"process-sigterm": drained, "process-sigkill": killed}
