@@ -39,7 +39,7 @@ async def drained(stage: Stage, seconds: float) -> Finding:
     finding = Finding(
         "process-sigterm", "Process", "SIGTERM while answers run",
         f"No new connection is taken. Answers under way have {GRACE_SECONDS:g} s and end whole; after that a "
-        "stream ends with an error event `router_stopping` and `[DONE]`, a whole answer with 503 `router_stopping`.",
+        "stream ends with an error event `router_stopping` and `[DONE]`, a whole answer with 503 of that code.",
     )  # fmt: skip
     await until("the first engine to be asked again", lambda: answered_by_primary(stage))
     marks = Marks(stage)

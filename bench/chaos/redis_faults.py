@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from bench.chaos.fault import Fault, logged, remembered
+from bench.chaos.fault import Bites, Fault, logged, remembered
 from bench.chaos.judge import Allowed, Record
 from bench.chaos.stage import Stage
 
@@ -89,7 +89,7 @@ def _feedback(record: Record) -> bool:
     return bool(record["kind"] == "feedback")
 
 
-def _fault(name: str, what: str, told: str, inject: Inject, seconds: float = 0.0) -> Fault:
+def _fault(name: str, what: str, told: str, inject: Inject, bites: Bites = logged("CacheFailed")) -> Fault:
     return Fault(
         "Redis",
         f"redis-{name}",
@@ -97,10 +97,9 @@ def _fault(name: str, what: str, told: str, inject: Inject, seconds: float = 0.0
         f"{told} Feedback gets 503 `outcomes_unavailable` and may be sent again.",
         inject,
         Allowed(frozenset({"outcomes_unavailable"}), _feedback),
-        logged("CacheFailed"),
+        bites,
         remembered,
         lambda record: not _feedback(record),
-        seconds,
     )
 
 
@@ -113,6 +112,9 @@ FAULTS = [
     _fault("slow", f"it answers {SLOW:g} s late", "As hanging.", slow),
     _fault("full", "it is full (`maxmemory`, `noeviction`)", "What it holds is used, nothing new is kept.", full),
     _fault("read-only", "it is a replica (`READONLY`)", "What it holds is used, nothing new is kept.", read_only),
-    _fault("restarted", "it is restarted", "Nothing; the connections are made anew.", restarted),
+    _fault(
+        "restarted", "it is restarted", "Nothing; the connections are made anew.", restarted,
+        lambda log, records: True,  # it may be back before anybody asks
+    ),
     _fault("password", "it wants another password", "As killed, until the password is right.", locked),
 ]  # fmt: skip

@@ -147,18 +147,21 @@ async def unless_gone(
     delivered = False
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            delivered = True
-            return task.result()
-        raise ClientGone
+        if not task.done():
+            raise ClientGone
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        delivered = True
+        return task.result()
     except asyncio.CancelledError:  # clients leave by a message: only a server that stops cancels
         raise Stopping from None
     finally:
-        for pending in (task, gone):
-            pending.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-        if dispose is not None and not delivered and not task.cancelled() and task.exception() is None:
-            await dispose(task.result())
+        if not delivered:
+            for pending in (task, gone):
+                pending.cancel()
+            await asyncio.gather(task, gone, return_exceptions=True)
+            if dispose is not None and not task.cancelled() and task.exception() is None:
+                await dispose(task.result())
 
 
 async def _gone(request: Request) -> None:

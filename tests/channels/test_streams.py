@@ -13,6 +13,7 @@ import pytest
 from fastapi import Request
 
 from router.channels.wire import ClientGone, unless_gone
+from router.core.errors import Stopping
 from router.core.facts import Abandoned, BackendAnswered, RequestRefused
 from router.core.reply import Delta, Event, Finish, Prompt
 from tests.stage import Stage, staged
@@ -209,6 +210,6 @@ async def test_an_answer_that_arrives_in_the_moment_of_leaving_is_disposed_of(wh
             await leaving
     else:
         leaving.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(Stopping):
             await leaving
     assert freed == ["an open stream"]
