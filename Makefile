@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-warn-confli
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: run test test-engines test-n8n setup check prove fuzz bench quality clean help
+.PHONY: run test test-engines test-n8n setup check prove fuzz bench chaos soak quality clean help
 
 help:            ## This list
 	@sed -n 's/^\([a-z0-9-]*\): .*## /  make \1\t/p' Makefile | expand -t 16
@@ -50,6 +50,14 @@ prove: $(VENV)/.ready-test ## A million generated decisions against the policy's
 
 bench: $(VENV)/.ready-test ## Added latency over calling the engine directly, and requests per second
 	@$(BIN)/python -m bench.latency
+
+chaos: $(VENV)/.ready-test ## Every fault of Redis, engines, policy, clients and process under load; ONLY=engine-hang chooses one
+	@$(BIN)/agoge decide hello > /dev/null # the classifier is trained once
+	@$(BIN)/python -m bench.chaos $(addprefix --only ,$(ONLY)) $(if $(ONLY),,--page docs/faults.md)
+
+soak: $(VENV)/.ready-test ## Half an hour of leaving clients, given up requests and reloads: does anything grow? (MINUTES=30)
+	@$(BIN)/agoge decide hello > /dev/null
+	@$(BIN)/python -m bench.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 quality: $(if $(DATA),$(VENV)/.ready-test $(if $(ONLY),$(if $(findstring peers,$(ONLY)),$(PEERS)/.ready),$(PEERS)/.ready)) ## The classifier on public sets beside other routers, written to docs/quality.md (DATA=FOLDER)
 	@test -n "$(DATA)" || { echo "make quality DATA=FOLDER [ONLY=shipped,ood]: give the folder of the public sets, see docs/quality.md"; exit 2; }

@@ -89,7 +89,10 @@ def _feedback(record: Record) -> bool:
     return bool(record["kind"] == "feedback")
 
 
-def _fault(name: str, what: str, told: str, inject: Inject, bites: Bites = logged("CacheFailed")) -> Fault:
+_FAILED = logged("CacheFailed")
+
+
+def _fault(name: str, what: str, told: str, inject: Inject, bites: Bites = _FAILED) -> Fault:
     return Fault(
         "Redis",
         f"redis-{name}",
