@@ -1,4 +1,4 @@
-"""A server that stops ends the answers that outlive its grace: each says so in its own form and frees its engine."""
+"""A server that stops ends the answers that outlive its grace: each says so, and its engine is free again."""
 
 from __future__ import annotations
 
