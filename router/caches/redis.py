@@ -18,11 +18,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError, RedisError, ResponseError
 
 from router.ports import CacheUnavailable
 from router.redis_address import without_password
-from router.redis_pool import redis_at
+from router.redis_pool import connect_anew, redis_at
 
 T = TypeVar("T")
 
@@ -66,6 +66,7 @@ class RedisCache:
         self._clock = clock
         self._tries_again_at: float | None = None  # None: the last answer was good
         self._last_failure = ""
+        self._connects_anew_at = -math.inf
         self._closed = False
         self._room = asyncio.Semaphore(connections)
         self._running: set[asyncio.Task[Any]] = set()
@@ -170,7 +171,13 @@ class RedisCache:
             if asyncio.get_running_loop().time() > deadline:
                 # The caller left meanwhile: nobody wants this any more.
                 raise CacheUnavailable("all connections were busy")
-            return await operation()
+            try:
+                return await operation()
+            except ReadOnlyError:
+                if self._clock() >= self._connects_anew_at:
+                    self._connects_anew_at = self._clock() + self._pause
+                    await connect_anew(self._client)
+                raise
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
