@@ -20,7 +20,8 @@ replaced. Feedback that was acknowledged is kept. Engines, connections and memor
 is gone.
 """
 _SUBJECTS = {
-    "Redis": "## Redis, when ...",
+    "Redis": "## Redis, when ...\nNo request fails. Only feedback that Redis should keep gets 503 "
+    "`outcomes_unavailable`, and may be sent again.\n",
     "Engine": "## An engine, when ...",
     "Policy": "## The policy file, when ...",
     "Client": "## A client, when ...",
@@ -30,7 +31,7 @@ _TAIL = """\
 ## How it is measured
 `python -m bench.chaos --seconds {seconds:g} --page docs/faults.md`, Python {python}, {cores} cores shared by
 the router, two fake engines that speak vLLM's protocol and fail on command, a real Valkey behind a TCP proxy,
-and the load: six clients of three tenants, streams, whole answers and feedback, two of seven prompts for
+and the load: six clients of three tenants, streams, whole answers and feedback, three of seven prompts for
 isolated adapters. Load average {load}: read the counts, not the speed. The engines' limits are short here
 (`connect=2`, `first_token=2.5`, `between_tokens=2.5`).
 

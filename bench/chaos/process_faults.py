@@ -9,7 +9,7 @@ import time
 from bench.chaos.fault import answered_by_primary
 from bench.chaos.judge import Allowed, broken, count
 from bench.chaos.policies import APART, catalogue
-from bench.chaos.run import Finding, Marks, _flowing
+from bench.chaos.run import Finding, Marks, flowing
 from bench.chaos.stage import WORKERS, Stage, until
 from router.cli.server import GRACE_SECONDS
 
@@ -82,7 +82,7 @@ async def killed(stage: Stage, seconds: float) -> Finding:
     )  # fmt: skip
     marks = Marks(stage)
     load = stage.load()
-    await _flowing(load)
+    await flowing(load)
     await asyncio.sleep(seconds)
     begin = time.monotonic()
     stage.signal(signal.SIGKILL)

@@ -97,7 +97,7 @@ def _fault(name: str, what: str, told: str, inject: Inject, bites: Bites = _FAIL
         "Redis",
         f"redis-{name}",
         what,
-        f"{told} Feedback gets 503 `outcomes_unavailable` and may be sent again.",
+        told,
         inject,
         Allowed(frozenset({"outcomes_unavailable"}), _feedback),
         bites,
@@ -114,7 +114,11 @@ FAULTS = [
     ),
     _fault("slow", f"it answers {SLOW:g} s late", "As hanging.", slow),
     _fault("full", "it is full (`maxmemory`, `noeviction`)", "What it holds is used, nothing new is kept.", full),
-    _fault("read-only", "it is a replica (`READONLY`)", "What it holds is used, nothing new is kept.", read_only),
+    _fault(
+        "read-only", "it is a replica (`READONLY`)",
+        "What it holds is used, nothing new is kept. Connections are made anew, so a failover behind one address "
+        "is followed.", read_only,
+    ),
     _fault(
         "restarted", "it is restarted", "Nothing; the connections are made anew.", restarted,
         lambda log, records: True,  # it may be back before anybody asks

@@ -50,7 +50,7 @@ async def run(stage: Stage, fault: Fault, seconds: float) -> Finding:
     marks = Marks(stage)
     before = await asyncio.to_thread(stage.footprint)
     load = stage.load(leaves=fault.leaves)
-    await _flowing(load)
+    await flowing(load)
     await asyncio.sleep(seconds)
     begin = time.monotonic()
     async with fault.inject(stage):
@@ -94,7 +94,7 @@ class Marks:
         return Evidence(records, asked, lines(stage.log)[self._log :], frozenset(stage.kept()), begin, end)
 
 
-async def _flowing(load: LoadProcess) -> None:
+async def flowing(load: LoadProcess) -> None:
     """Wait until every worker has an answer: only then is there a before to compare with."""
     end = time.monotonic() + 60
     while len(load.records()) < 2 * WORKERS:

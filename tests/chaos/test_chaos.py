@@ -13,13 +13,13 @@ from bench.chaos.__main__ import FAULTS
 from bench.chaos.run import Finding, run
 from bench.chaos.stage import Stage, staged
 
-SECONDS = 0.7  # before each fault, and in it where it needs no more
+SECONDS = 0.5  # before each fault, and in it where it needs no more
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
-    async with staged(Path(".agoge")) as made:
+async def stage(data: Path) -> AsyncIterator[Stage]:
+    async with staged(data) as made:
         yield made
 
 

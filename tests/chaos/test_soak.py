@@ -8,8 +8,8 @@ from bench.chaos.stage import staged
 from bench.soak import soak
 
 
-async def test_nothing_is_left_of_half_a_minute_of_trouble() -> None:
-    async with staged(Path(".agoge")) as stage:
+async def test_nothing_is_left_of_half_a_minute_of_trouble(data: Path) -> None:
+    async with staged(data) as stage:
         found = await soak(stage, 0.5, workers=4, pause=0.1)
     assert found.violations == []
     assert found.files[1] <= found.files[0]
