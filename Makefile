@@ -19,7 +19,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --un
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: run test test-engines test-n8n test-prometheus setup check prove fuzz bench quality lock audit sbom clean help
+.PHONY: run test test-engines test-n8n test-prometheus setup check prove fuzz bench chaos soak quality lock audit sbom clean help
 
 help:            ## This list
 	@sed -n 's/^\([a-z0-9-]*\): .*## /  make \1\t/p' Makefile | expand -t 16
@@ -63,6 +63,14 @@ bench: $(VENV)/.ready-test $(PEERS)/.ready-autorouter ## Latency, requests per s
 	@$(BIN)/python -m bench.speed.growth
 	@test ! -f bench/memory.py || $(BIN)/python -m bench.memory --workers 1,2 --json docs/performance/memory.json
 	@$(BIN)/python -m bench.speed.page
+
+chaos: $(VENV)/.ready-test ## Every fault of Redis, engines, policy, clients and process under load; ONLY=engine-hang chooses one
+	@$(BIN)/agoge decide hello > /dev/null # the classifier is trained once
+	@$(BIN)/python -m bench.chaos $(addprefix --only ,$(ONLY)) $(if $(ONLY),,--page docs/faults.md)
+
+soak: $(VENV)/.ready-test ## Half an hour of leaving clients, given up requests and reloads: does anything grow? (MINUTES=30)
+	@$(BIN)/agoge decide hello > /dev/null
+	@$(BIN)/python -m bench.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 quality: $(if $(DATA),$(VENV)/.ready-test $(if $(ONLY),$(if $(findstring peers,$(ONLY)),$(PEERS)/.ready),$(PEERS)/.ready)) ## The classifier on public sets beside other routers, written to docs/quality.md (DATA=FOLDER)
 	@test -n "$(DATA)" || { echo "make quality DATA=FOLDER [ONLY=shipped,ood]: give the folder of the public sets, see docs/quality.md"; exit 2; }

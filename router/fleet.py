@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from router.admission import Admission, Place
@@ -20,7 +21,7 @@ from router.core.plan import Plan, plan
 from router.core.reply import Event, Inventory, Prompt
 from router.core.stages import Stages
 from router.core.trace import current, under
-from router.ports import Backend
+from router.ports import Ailing, Backend
 from router.stream import Reply, Stream, close, failed, place, unexpected
 
 LOOK_SECONDS = 15.0  # for one inventory: above every driver's own limit, so that no driver can stop the looking
@@ -43,6 +44,7 @@ class Fleet:
         self.record = record
         self.admission = admission or Admission(record)
         self._looking: dict[str, asyncio.Task[None]] = {}
+        self._ailing = {name: each.ailing for name, each in self.backends.items() if isinstance(each, Ailing)}
 
     async def look(self, *, only_down: bool = False) -> None:
         """Ask the backends, all at once, what they can serve. Those that fail are down until they answer.
@@ -82,8 +84,19 @@ class Fleet:
     async def plan(self, blend: Blend, backends: Sequence[str]) -> Plan:
         """Plan the attempts for exactly `blend`; look once more at what is down before giving up.
 
-        Raises BlendUnavailable.
+        A backend that failed lately comes after the others: each request would wait for it first. Never after a
+        stand-in, though: an expert who may answer is worth waiting for. Raises BlendUnavailable.
         """
+        found = await self._plan(blend, backends)
+        if len(found.attempts) == 1:
+            return found
+
+        def last(name: str) -> tuple[bool, bool]:
+            return name in self._stand_ins, name in self._ailing and self._ailing[name](blend)
+
+        return replace(found, attempts=tuple(sorted(found.attempts, key=last)))
+
+    async def _plan(self, blend: Blend, backends: Sequence[str]) -> Plan:
         try:
             return plan(blend, backends, self.inventories)
         except BlendUnavailable:

@@ -172,6 +172,15 @@ class Replicated(Protocol):
         ...
 
 
+@runtime_checkable
+class Ailing(Protocol):
+    """A backend that knows when it had better not be asked first."""
+
+    def ailing(self, blend: Blend) -> bool:
+        """Say whether everybody in it who holds `blend` failed lately and is left alone for now."""
+        ...
+
+
 class Sink(Protocol):
     """Takes facts: metrics, log, tests. Must be quick and must not raise."""
 

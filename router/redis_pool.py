@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -32,3 +34,12 @@ def redis_at(url: str, *, connections: int, patience: float, connect: float) -> 
     except (ValueError, TypeError, RedisError):
         raise ValueError(f"{place}: not a Redis URL that redis-py understands") from None
     return Redis.from_pool(pool)
+
+
+async def connect_anew(client: Redis) -> None:
+    """Give up idle connections: after a failover they lead to a replica, and new ones to the master.
+
+    redis-py does this for Sentinel only; behind one name or address nothing else would ever end them.
+    """
+    with suppress(RedisError, OSError):
+        await client.connection_pool.disconnect(inuse_connections=False)

@@ -205,6 +205,12 @@ class Replicas:
         well = order(blend.id, {name: load for name, load in loads.items() if holding[name].open_to(now)})
         return [holding[name] for name in (*well, *(each for each in ranked(blend.id, loads) if each not in well))]
 
+    def ailing(self, blend: Blend) -> bool:
+        """See the port. What is asked all the same, because nobody else is left, may answer again."""
+        now = self.clock()
+        holding = [r for r in self._all.values() if r.inventory is not None and r.inventory.serves(blend)]
+        return not any(replica.open_to(now) for replica in holding)
+
     def _failed(self, replica: Replica, why: str) -> None:
         replica.failures += 1
         if replica.ejections or replica.failures >= FAILURES:

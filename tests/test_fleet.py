@@ -13,6 +13,7 @@ from router.core.errors import (
     BackendBroken,
     BackendOverloaded,
     BackendRefused,
+    BackendTimeout,
     BackendUnreachable,
     BlendUnavailable,
 )
@@ -20,6 +21,7 @@ from router.core.facts import Abandoned, BackendAnswered, BackendAttemptFailed
 from router.core.plan import Plan
 from router.core.reply import Delta, Event, Finish, Inventory, Prompt, Usage
 from router.fleet import Fleet
+from router.replicas import Replicas
 from tests.stubs import Facts, SpeakingBackend, until
 
 PAIR = Blend.of("base", {"core": 1.0, "physics": 0.8}, {"core": "./core", "physics": "./physics"})
@@ -256,3 +258,30 @@ async def test_closing_gives_up_looking_and_closes_all_but_what_is_kept() -> Non
     await made.aclose(keep={"other name": kept})
     await asyncio.wait_for(looking, 10)
     assert (slow.closed, kept.closed, closed.closed) == (True, False, True)
+
+
+async def test_a_backend_that_fails_again_and_again_is_asked_after_the_others_but_before_a_stand_in() -> None:
+    now = 0.0
+    hangs, spare, stand_in = SpeakingBackend(), SpeakingBackend(), SpeakingBackend(holds=STAND_IN)
+    facts = Facts()
+    first = Replicas("a", {"a": hangs}, clock=lambda: now)
+    made = Fleet({"s": stand_in, "a": first, "b": spare}, facts.record)
+    await made.look()
+    assert (await made.plan(PAIR, ("s", "a", "b"))).attempts == ("a", "b", "s")
+    hangs.fails = BackendTimeout("no first token")
+    for _ in range(3):
+        assert (await speak(made))[0] == "b"
+    assert len(hangs.prompts) == 3
+    assert (await made.plan(PAIR, ("s", "a", "b"))).attempts == ("b", "a", "s")
+    assert (await made.plan(PAIR, ("a", "s"))).attempts == ("a", "s")
+    assert (await speak(made))[0] == "b"
+    assert len(hangs.prompts) == 3  # nobody waited for it
+    now += 5.0
+    assert (await speak(made))[0] == "b"
+    assert len(hangs.prompts) == 4  # one request tried it, in vain: twice the pause
+    now += 5.0
+    assert (await made.plan(PAIR, ("a", "b"))).attempts == ("b", "a")
+    now += 5.0
+    hangs.fails = None
+    assert (await speak(made))[0] == "a"
+    assert (await made.plan(PAIR, ("a", "b"))).attempts == ("a", "b")

@@ -20,12 +20,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError, RedisError, ResponseError
 
 from router.core.quota import MINUTE
 from router.ports import CacheUnavailable
 from router.redis_address import without_password
-from router.redis_pool import redis_at
+from router.redis_pool import connect_anew, redis_at
 
 T = TypeVar("T")
 SLOW = 3  # answers in a row that came too late, after which the cache is left alone
@@ -92,6 +92,7 @@ class RedisCache:
         self._tries_again_at: float | None = None  # None: the last answer was good
         self._last_failure = ""
         self._slow = 0
+        self._connects_anew_at = -math.inf
         self._closed = False
         self._room = asyncio.Semaphore(connections)
         self._running: set[asyncio.Task[Any]] = set()
@@ -204,7 +205,13 @@ class RedisCache:
             async with self._room:
                 if not waiting:  # nobody wants this any more
                     raise CacheUnavailable("all connections were busy")
-                return await operation()
+                try:
+                    return await operation()
+                except ReadOnlyError:
+                    if self._clock() >= self._connects_anew_at:
+                        self._connects_anew_at = self._clock() + self._pause
+                        await connect_anew(self._client)
+                    raise
 
         task = asyncio.create_task(run())
         self._running.add(task)

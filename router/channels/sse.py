@@ -27,9 +27,16 @@ class EventStream(Response):
     """
 
     def __init__(
-        self, events: AsyncGenerator[bytes, None], free: Callable[[], Awaitable[None]], headers: Mapping[str, str]
+        self,
+        events: AsyncGenerator[bytes, None],
+        free: Callable[[], Awaitable[None]],
+        headers: Mapping[str, str],
+        stopping: Callable[[], None] = lambda: None,
     ) -> None:
-        """`free` lets go of what `events` reads from, even when nobody ever started `events`."""
+        """`free` lets go of what `events` reads from, even when nobody ever started `events`.
+
+        `stopping` is called when the server ends this answer: what `events` still yields then are its last words.
+        """
         super().__init__(
             headers={
                 **headers,

@@ -87,6 +87,12 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, and hear out the answers that were cancelled: uvicorn does not wait for them."""
+        await super().shutdown(sockets)
+        if not self.force_exit and (left := set(self.server_state.tasks)):
+            await asyncio.wait(left, timeout=CUT_SECONDS)
+
 
 @asynccontextmanager
 async def serving(
@@ -120,6 +126,7 @@ async def serving(
 
         protocol = limited(ConnectionLimits(connections=settings.connections), refusing)
         logging.getLogger("uvicorn.error").addFilter(_not_our_own_cancelling)
+        logging.getLogger("asyncio").addFilter(_no_writing_to_the_gone)
         loop = asyncio.get_running_loop()
         server, closing = _server(live.app, settings.grace + CUT_SECONDS, protocol), live.router.closing
         tasks = [asyncio.create_task(server.serve(sockets=[listener]))]
@@ -177,3 +184,8 @@ def _server(app: FastAPI, grace: float, protocol: type[asyncio.Protocol]) -> _Se
 def _not_our_own_cancelling(record: logging.LogRecord) -> bool:
     """Drop the traceback of a stream that outlived its grace: ending it was the order."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+def _no_writing_to_the_gone(record: logging.LogRecord) -> bool:
+    """Drop asyncio's line for each piece on its way to a client that has just left: `Abandoned` says it."""
+    return record.getMessage() != "socket.send() raised exception."

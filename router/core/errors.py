@@ -133,7 +133,7 @@ class Stopping(Refused):
     status, code = 503, "server_stopping"
 
     def __init__(self) -> None:
-        super().__init__("the server is stopping and cannot finish this answer; ask again")
+        super().__init__("the server is stopping and cannot finish this answer; ask again", retry_after=1.0)
 
 
 class BackendFailed(Refused):

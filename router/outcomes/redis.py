@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from router.core.outcome import Outcome
 from router.outcomes.record import read_outcome, written
 from router.ports import OutcomesUnavailable
 from router.redis_address import without_password
-from router.redis_pool import redis_at
+from router.redis_pool import connect_anew, redis_at
 
 PAGE = 500  # entries of the stream in one answer
 _FIELD = b"outcome"
@@ -60,6 +60,8 @@ class RedisOutcomes:
         wrong = _wrong(memory, entry, synced)
         if wrong is None:
             return
+        if isinstance(entry, ReadOnlyError):
+            await connect_anew(self._client)
         if isinstance(entry, bytes):  # nothing is left behind that the caller was told is not kept
             with suppress(RedisError, OSError, TimeoutError):
                 await self._client.xdel(self._key, entry)

@@ -1,0 +1,1 @@
+"""A real router under load while everything around it fails: `python -m bench.chaos`."""
