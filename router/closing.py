@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 from weakref import WeakSet
 
 from router.core.errors import Stopping
 
 
-@runtime_checkable
 class Cuttable(Protocol):
     """An answer that can be ended from outside; whoever reads it gets Stopping."""
 
@@ -53,8 +52,8 @@ class Closing:
 
     def begun(self, answer: object) -> None:
         """Hear of an answer that has begun; it is forgotten with its last reader."""
-        if isinstance(answer, Cuttable):
-            self._answers.add(answer)
+        if hasattr(answer, "cut"):  # isinstance with a protocol takes longer than the rest of this together
+            self._answers.add(cast(Cuttable, answer))
 
     def cut(self) -> None:
         """End every answer that is left."""

@@ -135,7 +135,7 @@ class Policies:
         A role's limits lie within its tenant's. Nobody is counted for a caller that the policy does not have.
         """
         policy, of_all = self.profiles.get((tenant, role)), self.profiles.get((tenant, None))
-        if policy is None or of_all is None:
+        if policy is None or of_all is None or not (policy.limits or of_all.limits):
             return ()
         own, whole = policy.limits.beside(of_all.limits), of_all.limits
         found: list[tuple[Caller, Limits]] = [((tenant, None), whole)] if whole else []

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
@@ -44,6 +45,8 @@ _STAGE_SECONDS = (
 _DECISION_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _ANSWER_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
+M = TypeVar("M", Counter, Gauge, Histogram)
+
 
 class MetricsSink:
     """Counts in its own registry, so that two routers in one process (tests) do not collide."""
@@ -76,39 +79,45 @@ class MetricsSink:
         self._blend, self._tenant = Names(MOST_BLENDS), Names(MOST_TENANTS)
         self._label, self._code = Names(MOST_LABELS), Names(MOST_CODES)
 
-        self._decisions = counter("agoge_decisions", "Decisions taken.", ["label", "reason", "cache"])
-        self._by_blend = counter("agoge_blend_decisions", "Decisions for this blend.", ["blend"])
-        self._by_tenant = counter("agoge_tenant_decisions", "Decisions for this tenant.", ["tenant"])
+        self._decisions = _children(counter("agoge_decisions", "Decisions taken.", ["label", "reason", "cache"]))
+        self._by_blend = _children(counter("agoge_blend_decisions", "Decisions for this blend.", ["blend"]))
+        self._by_tenant = _children(counter("agoge_tenant_decisions", "Decisions for this tenant.", ["tenant"]))
         verdicts = counter("agoge_verdicts", "Verdicts on single adapters.", ["reason"])
         self._verdict = {reason: verdicts.labels(reason).inc for reason in Reason}
         self._abstentions = counter(
             "agoge_abstentions", "Decisions on a text that is unlike everything the classifier was taught."
         )
-        self._decision_seconds = seconds(
-            "agoge_decision_seconds", "Parsed request to decision.", "cache", _DECISION_SECONDS
+        self._decision_seconds = _children(
+            seconds("agoge_decision_seconds", "Parsed request to decision.", "cache", _DECISION_SECONDS)
         )
         stage_seconds = seconds("agoge_stage_seconds", "What requests spend time on.", "stage", _STAGE_SECONDS)
         self._stage = {stage: stage_seconds.labels(stage).observe for stage in STAGES}
         self._cache_failures = counter(
             "agoge_cache_failures", "Cache calls that failed or were too slow; each was a miss.", ["operation"]
         )
-        self._open = added("agoge_open_streams", "Answers that have begun and not ended.", ["backend"])
-        self._answers = counter("agoge_answers", "Streams that ended well.", ["backend", "blend"])
-        self._ttft = seconds("agoge_ttft_seconds", "Dispatch to first event (TTFT).", "backend", _ANSWER_SECONDS)
-        self._answer_seconds = seconds(
-            "agoge_answer_seconds", "Dispatch to last event.", "backend", _ANSWER_SECONDS
+        self._open = _children(added("agoge_open_streams", "Answers that have begun and not ended.", ["backend"]))
+        self._answers = _children(counter("agoge_answers", "Streams that ended well.", ["backend", "blend"]))
+        self._ttft = _children(
+            seconds("agoge_ttft_seconds", "Dispatch to first event (TTFT).", "backend", _ANSWER_SECONDS)
         )
-        self._prompt_tokens = counter(
-            "agoge_prompt_tokens", "Tokens of prompts, as the engines count them.", ["backend", "blend"]
+        self._answer_seconds = _children(
+            seconds("agoge_answer_seconds", "Dispatch to last event.", "backend", _ANSWER_SECONDS)
         )
-        self._tokens = counter(
-            "agoge_completion_tokens", "Tokens of answers, as the engines count them.", ["backend", "blend"]
+        self._prompt_tokens = _children(
+            counter("agoge_prompt_tokens", "Tokens of prompts, as the engines count them.", ["backend", "blend"])
+        )
+        self._tokens = _children(
+            counter(
+                "agoge_completion_tokens", "Tokens of answers, as the engines count them.", ["backend", "blend"]
+            )
         )
         self._failures = counter("agoge_backend_failures", "Attempts that failed.", ["backend", "code", "started"])
         self._abandoned = counter("agoge_abandoned", "Clients that went away.", ["backend"])
         self._refused = counter("agoge_refused", "Requests that got an error.", ["code", "status"])
-        self._in_use = added("agoge_slots_in_use", "Answers that a backend gives now.", ["backend"])
-        self._waiting = added("agoge_queue_depth", "Requests that wait for a place at a backend.", ["backend"])
+        self._in_use = _children(added("agoge_slots_in_use", "Answers that a backend gives now.", ["backend"]))
+        self._waiting = _children(
+            added("agoge_queue_depth", "Requests that wait for a place at a backend.", ["backend"])
+        )
         self._reloads = counter("agoge_policy_reloads", "Policy files read again.", ["outcome"])
         self._policy_bad = highest(
             "agoge_policy_stale",
@@ -146,7 +155,7 @@ class MetricsSink:
             case Decided():
                 self._decided(fact)
             case Began(backend=backend, stages=stages):
-                self._open.labels(backend).inc()
+                self._open(backend).inc()
                 self._spent(stages)
             case Judged(verdict=verdict, decided=decided, channel=channel):
                 self._outcomes.labels(verdict, *self._label(decided or ""), channel).inc()
@@ -157,16 +166,16 @@ class MetricsSink:
             case BackendAttemptFailed(backend=backend, code=code, started=started):
                 self._failures.labels(backend, *self._code(code), str(started).lower()).inc()
                 if started:
-                    self._open.labels(backend).dec()
+                    self._open(backend).dec()
             case Abandoned(backend=backend, started=started):
                 self._abandoned.labels(backend).inc()
                 if started:
-                    self._open.labels(backend).dec()
+                    self._open(backend).dec()
             case RequestRefused(code=code, status=status):
                 self._refused.labels(*self._code(code, str(status))).inc()
             case Occupied(backend=backend, in_use=in_use, waiting=waiting):
-                self._in_use.labels(backend).set(in_use)
-                self._waiting.labels(backend).set(waiting)
+                self._in_use(backend).set(in_use)
+                self._waiting(backend).set(waiting)
             case PolicyReloaded(revision=revision, error=error):
                 self._reloads.labels("refused" if error else "loaded").inc()
                 self._policy_bad.set(1 if error else 0)
@@ -183,25 +192,25 @@ class MetricsSink:
 
     def _decided(self, fact: Decided) -> None:
         decision = fact.decision
-        self._decisions.labels(*self._label(decision.label or ""), decision.reason, fact.cache).inc()
-        self._by_blend.labels(*self._blend(decision.blend.id)).inc()
-        self._by_tenant.labels(*self._tenant(decision.tenant)).inc()
+        self._decisions(*self._label(decision.label or ""), decision.reason, fact.cache).inc()
+        self._by_blend(*self._blend(decision.blend.id)).inc()
+        self._by_tenant(*self._tenant(decision.tenant)).inc()
         for reason, count in Tally(verdict.reason for verdict in decision.verdicts).items():
             self._verdict[reason](count)
         if decision.out_of_domain:
             self._abstentions.inc()
-        self._decision_seconds.labels(fact.cache).observe(fact.seconds)
+        self._decision_seconds(fact.cache).observe(fact.seconds)
         self._spent(fact.stages)
 
     def _answered(self, fact: BackendAnswered) -> None:
         both = (fact.backend, *self._blend(fact.blend))
-        self._open.labels(fact.backend).dec()
-        self._answers.labels(*both).inc()
-        self._ttft.labels(fact.backend).observe(fact.first)
-        self._answer_seconds.labels(fact.backend).observe(fact.total)
+        self._open(fact.backend).dec()
+        self._answers(*both).inc()
+        self._ttft(fact.backend).observe(fact.first)
+        self._answer_seconds(fact.backend).observe(fact.total)
         self._stage["answer"](fact.total)
-        self._prompt_tokens.labels(*both).inc(fact.prompt_tokens or 0)
-        self._tokens.labels(*both).inc(fact.completion_tokens or 0)
+        self._prompt_tokens(*both).inc(fact.prompt_tokens or 0)
+        self._tokens(*both).inc(fact.completion_tokens or 0)
 
     def _spent(self, stages: Mapping[Stage, float]) -> None:
         for stage, seconds in stages.items():
@@ -219,6 +228,11 @@ class MetricsSink:
     def exposition(self) -> bytes:
         """Return the metrics in Prometheus's text format 0.0.4."""
         return generate_latest(self._registry)
+
+
+def _children(metric: M) -> Callable[..., M]:
+    """Return `metric.labels`, remembered: finding a child takes longer than counting, and they are few."""
+    return cache(metric.labels)
 
 
 def _share(worker: int) -> None:
