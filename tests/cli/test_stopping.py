@@ -123,6 +123,8 @@ async def draining(live: Live) -> None:
                     assert (ready.status_code, ready.json()["status"]) == (503, "stopping")
                     assert (await other.get(f"{live.admin}/metrics")).status_code == 200
                     return
+                except httpx.TransportError:
+                    pass  # it came in while the door was being closed
             await asyncio.sleep(0.02)
 
 

@@ -53,7 +53,7 @@ def _message(reply: Mapping[str, Any], me: Me) -> Message | None:
         return Message("assistant", text) if text and _kind(reply) != NOTICE else None
     if not is_persons(reply):
         return None
-    text = plain(reply.get("text") or "", me.user)
+    text = plain(_text(reply), me.user)
     return Message("user", text) if text else None
 
 
@@ -62,18 +62,27 @@ def _is_ours(reply: Mapping[str, Any], me: Me) -> bool:
 
 
 def _kind(reply: Mapping[str, Any]) -> object:
-    return (reply.get("metadata") or {}).get("event_type")
+    metadata = reply.get("metadata")
+    return metadata.get("event_type") if isinstance(metadata, Mapping) else None
+
+
+def _text(holder: Mapping[str, Any]) -> str:
+    text = holder.get("text")
+    return text if isinstance(text, str) else ""
 
 
 def _own(reply: Mapping[str, Any], me: Me) -> str:
     """Return one of our messages: from its sections where it has them, since its text may be shortened."""
     texts = []
-    for block in reply.get("blocks") or ():
+    blocks = reply.get("blocks")
+    for block in blocks if isinstance(blocks, list) else ():
+        if not isinstance(block, Mapping):
+            continue
         if block.get("type") == "section" and isinstance(block.get("text"), Mapping):
-            texts.append(plain(block["text"].get("text") or "", me.user))
+            texts.append(plain(_text(block["text"]), me.user))
         elif block.get("type") == "markdown":
-            texts.append(block.get("text") or "")
-    return "\n\n".join(filter(None, texts)) or plain(reply.get("text") or "", me.user)
+            texts.append(_text(block))
+    return "\n\n".join(filter(None, texts)) or plain(_text(reply), me.user)
 
 
 def _moment(ts: object) -> tuple[int, int]:
