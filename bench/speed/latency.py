@@ -1,10 +1,11 @@
 """What Agoge adds to a request: its own latency beside that of the engine alone.
 
 `python -m bench.speed.latency [--rounds N] [--requests N] [--json FILE]`. One connection, one request at a time.
-Direct, cached and uncached streams take turns within each round, request by request, so that a busy moment slows
-all of them alike. "Added" is the difference of medians to the stub engine asked directly; TTFT is the first byte
-of the stream. "Cached" repeats one prompt; "uncached" pays for the encoder on prompts never seen before, of 12,
-60 and 400 tokens.
+Direct, cached and uncached streams take turns within each round, 25 of a kind in a row, so that a busy moment
+slows all of them alike. "Added" is the difference of medians to the stub engine asked directly; TTFT is the first
+byte of the stream. "Cached" repeats one prompt; "uncached" pays for the encoder on prompts never seen before, of
+12, 60 and 400 tokens. "Cached, mixed" are cached requests each of which follows an uncached one: the encoder's
+weights have pushed everything else out of the processor's caches by then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from bench.speed.processes import agoge, stub_engine
 from bench.speed.prompts import Prompts
 
 TOKENS = (12, 60, 400)
+MIXED = 13  # tokens of the uncached ones between cached ones: a length of their own, so that none is known
+ROW = 25  # requests of a kind, one after the other
 WARM = 30  # requests of each kind before anything counts
 
 
@@ -48,18 +51,30 @@ def measure(options: argparse.Namespace) -> Figures:
 
 
 def _round(engine: str, router: str, prompts: Prompts, requests: int) -> dict[str, list[Took]]:
-    fresh = {tokens: prompts.some(tokens, requests) for tokens in TOKENS}
     direct, cached = (
         chat(engine, "core", "Why is the sky blue?", stream=True),
         chat(router, "auto", "Why is the sky blue?", stream=True),
     )
-    took: dict[str, list[Took]] = {"direct": [], "cached": [], **{f"uncached {n}": [] for n in TOKENS}}
+    fresh = {
+        tokens: [chat(router, "auto", text, stream=True) for text in prompts.some(tokens, requests)]
+        for tokens in (*TOKENS, MIXED)
+    }
+    took: dict[str, list[Took]] = {
+        "direct": [],
+        "cached": [],
+        **{f"uncached {n}": [] for n in TOKENS},
+        "cached, mixed": [],
+    }
     with Caller(engine) as straight, Caller(router) as through:
-        for number in range(requests):
-            took["direct"].append(straight.ask(direct))
-            took["cached"].append(through.ask(cached))
-            for tokens, texts in fresh.items():
-                took[f"uncached {tokens}"].append(through.ask(chat(router, "auto", texts[number], stream=True)))
+        for start in range(0, requests, ROW):
+            row = range(start, min(start + ROW, requests))
+            took["direct"] += [straight.ask(direct) for _ in row]
+            took["cached"] += [through.ask(cached) for _ in row]
+            for tokens in TOKENS:
+                took[f"uncached {tokens}"] += [through.ask(fresh[tokens][number]) for number in row]
+            for number in row:
+                through.ask(fresh[MIXED][number])
+                took["cached, mixed"].append(through.ask(cached))
     return took
 
 
