@@ -40,6 +40,19 @@ moment slows all alike; CPU per request (user + system of the serving process) h
 load is made by a process of its own over bare sockets; what it and the stub engine can do alone stands first in
 the table of requests per second."""
 
+_WHY = """## Where the time goes, and why it is not less
+
+- **Caches of the processor.** The encoder's weights (68 MB) and the exemplars (12 MB of float32) push each other
+  and everything else out of them. In a request the embedding takes half as long again as in a loop of its own, and
+  the Python around it up to twice as long as between cached requests: "cached, mixed" shows what that alone does.
+- **What a prediction needs beside its embedding**: cosines to 11,410 exemplars, and the kernel over them. Half as
+  many axes cost a hundredth of macro-F1, and exemplars of 7 bits moved scores by up to 0.02, so neither was done
+  ([ADR 0011](adr/0011-busy-routes-go-past-fastapis-layers.md)).
+- **What strangers make necessary**: strict JSON, limits, places, stages and metrics, about a fifth of what a cached
+  request costs inside the process.
+- **Virtual machines.** With one request at a time, an idle core has to be woken for each hop between processes.
+  Compare latencies of one run; not those of two machines, or of two hours on a shared one."""
+
 
 def render(documents: Documents) -> str:
     """Return the whole page."""
@@ -56,7 +69,7 @@ def render(documents: Documents) -> str:
         parts.append(
             f"{title}\n\n" + (f"*not measured yet*: `{_command(name)}`" if found is None else section(found))
         )
-    return "\n\n".join([*parts, _HOW]) + "\n"
+    return "\n\n".join([*parts, _WHY, _HOW]) + "\n"
 
 
 def _command(name: str) -> str:
