@@ -48,8 +48,8 @@ _WHY = """## Where the time goes, and why it is not less
 - **What a prediction needs beside its embedding**: cosines to 11,410 exemplars, and the kernel over them. Half as
   many axes cost a hundredth of macro-F1, and exemplars of 7 bits moved scores by up to 0.02, so neither was done
   ([ADR 0011](adr/0011-busy-routes-go-past-fastapis-layers.md)).
-- **What strangers make necessary**: strict JSON, limits, places, stages and metrics, about a fifth of what a cached
-  request costs inside the process.
+- **What strangers make necessary**: strict JSON, limits, places, stages and metrics, about a fifth of what a
+  cached request costs inside the process.
 - **Virtual machines.** With one request at a time, an idle core has to be woken for each hop between processes.
   Compare latencies of one run; not those of two machines, or of two hours on a shared one."""
 
