@@ -61,7 +61,7 @@ bench: $(VENV)/.ready-test $(PEERS)/.ready-autorouter ## Latency, requests per s
 	@$(BIN)/python -m bench.speed.rate --peers $(PEERS)
 	@$(BIN)/python -m bench.speed.floor
 	@$(BIN)/python -m bench.speed.growth
-	@test ! -f bench/memory.py || $(BIN)/python -m bench.memory --workers 1,2 --json docs/performance/memory.json
+	@$(BIN)/python -m bench.memory --workers 1,2 --json docs/performance/memory.json
 	@$(BIN)/python -m bench.speed.page
 
 chaos: $(VENV)/.ready-test ## Every fault of Redis, engines, policy, clients and process under load; ONLY=engine-hang chooses one

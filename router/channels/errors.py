@@ -67,12 +67,10 @@ def install(app: FastAPI, router: Router) -> Callable[[Exception], Response | No
             return Response(status_code=499)  # nobody reads it: the client has left
         return respond(error) if isinstance(error, Refused) else None
 
-    async def gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=499)
-
-    async def refused(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Refused)  # noqa: S101 - registered for this class alone
-        return respond(error)
+    async def known(request: Request, error: Exception) -> Response:
+        answer = failed(error)
+        assert answer is not None  # noqa: S101 - registered for what `failed` knows alone
+        return answer
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
@@ -97,9 +95,9 @@ def install(app: FastAPI, router: Router) -> Callable[[Exception], Response | No
         response.headers[HEADER] = request_id(request)  # this answer is made outside of the middleware
         return response
 
-    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(Refused, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(ClientGone, gone)
+    app.add_exception_handler(ClientGone, known)
     app.add_exception_handler(Exception, broken)
     return failed

@@ -114,7 +114,7 @@ class _Limited(asyncio.Protocol):
         self._head_bytes = self._head_bytes + len(data) if self.phase() is _Phase.HEAD else 0
         if self._head_bytes > self.limits.head_bytes:
             self._refuse(431, _head_too_large(self.limits))
-        self.closed_if_read()
+        self._closed_if_read()
         self._watch()
 
     def pause_writing(self) -> None:
@@ -129,7 +129,17 @@ class _Limited(asyncio.Protocol):
             self._leaving.cancel()
             self._leaving = None
 
-    def closed_if_read(self) -> None:
+    def on_response_complete(self) -> None:
+        """Bound the time in which the client reads the last of an answer that ends the connection."""
+        super().on_response_complete()  # type: ignore[misc] # uvicorn's protocols have it
+        self._closed_if_read()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Bound the same for a connection that was idle too long."""
+        super().timeout_keep_alive_handler()  # type: ignore[misc] # uvicorn's protocols have it
+        self._closed_if_read()
+
+    def _closed_if_read(self) -> None:
         """Where the connection is closing, give the client some time to read the last of it."""
         if self.transport.is_closing():
             self._leave_soon()
@@ -202,14 +212,6 @@ class _LimitedH11(_Limited, H11Protocol):
         began = self.cycle is None or bool(self.conn.trailing_data[0])
         return _Phase.HEAD if self.conn.their_state is h11.IDLE and began else _Phase.ANSWER
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self.closed_if_read()
-
-    def timeout_keep_alive_handler(self) -> None:
-        super().timeout_keep_alive_handler()
-        self.closed_if_read()
-
 
 def limited(limits: ConnectionLimits, refusing: Refusing | None = None, *, parser: str = "auto") -> type[Any]:
     """Return a protocol class for `uvicorn.Config(http=...)`. `parser`: h11, httptools or auto."""
@@ -242,14 +244,6 @@ if HttpToolsProtocol is not None:
         def on_message_complete(self) -> None:
             self._phase = _Phase.ANSWER
             super().on_message_complete()
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self.closed_if_read()
-
-        def timeout_keep_alive_handler(self) -> None:
-            super().timeout_keep_alive_handler()
-            self.closed_if_read()
 
 
 class _HeadBounds:
