@@ -1,4 +1,4 @@
-"""Builds the ONNX graph of an e5 model. The one module that knows the package onnx; knows no text.
+"""Builds the ONNX graph of an e5 model. Knows no text.
 
 The linear maps are written as the float32 numbers that their 4 bits stand for, the word embeddings stay 4-bit.
 Measured on one busy 2 GHz core without AVX-512, ms of processor time for 12 / 20 / 60 / 128 / 400 tokens, least
@@ -14,18 +14,13 @@ Exact and fast for the usual 20 tokens was worth the memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classifiers.encoders.e5_weights import BLOCK, Weights
-from classifiers.errors import EncoderError
-
-# onnxruntime's own operators, beside the standard ones
-_MICROSOFT = "com.microsoft"
+from classifiers.encoders.graph_nodes import MICROSOFT, Nodes
 
 
 def write(weights: Weights, centre: NDArray[np.float32], path: Path) -> None:
@@ -34,49 +29,23 @@ def write(weights: Weights, centre: NDArray[np.float32], path: Path) -> None:
     Transformer, mean over the tokens, L2 norm 1, minus `centre`, L2 norm 1 again. There is no attention mask:
     texts run one by one, and nothing is padded.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise EncoderError(
-            "`e5` is converted once, which needs the package onnx: pip install -e '.[encoders]' in Agoge's folder"
-        ) from error
-    made = _Nodes(onnx.helper, onnx.numpy_helper)
+    made = _Bert()
     tokens = made.bert(weights)
     mean = made.add("ReduceMean", [tokens, made.constant("over_tokens", np.array([1]))], "mean", keepdims=0)
     unit = made.add("LpNormalization", [mean], "unit", axis=1, p=2)
     moved = made.add("Sub", [unit, made.constant("centre", centre[None])], "moved")
     made.add("LpNormalization", [moved], "embedding", axis=1, p=2)
-    value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto
-    graph = onnx.helper.make_graph(
-        made.nodes,
+    made.write(
+        path,
         "e5",
-        [value("input_ids", kind.INT64, [1, "tokens"])],
-        [value("embedding", kind.FLOAT, [1, weights.shape.width])],
-        made.constants,
+        {"input_ids": ("INT64", [1, "tokens"])},
+        {"embedding": ("FLOAT", [1, weights.shape.width])},
+        {"": 18, MICROSOFT: 1},
     )
-    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid(_MICROSOFT, 1)]
-    # the versions are named, so that another release of onnx writes the same bytes: they are the encoder's id
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="agoge")
-    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-class _Nodes:
-    """Nodes and constants of a graph in the making."""
-
-    def __init__(self, helper: Any, numpy_helper: Any) -> None:
-        self._helper, self._numpy_helper = helper, numpy_helper
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def add(self, kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> str:
-        """Add a node with one output, and return the output's name."""
-        self.nodes.append(self._helper.make_node(kind, inputs, [output], output, domain=domain, **attributes))
-        return output
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Add a constant, and return its name."""
-        self.constants.append(self._numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
+class _Bert(Nodes):
+    """The transformer and its embeddings."""
 
     def bert(self, weights: Weights) -> str:
         """The transformer, normalised after every sum; returns the tokens' states, (1, tokens, width)."""
@@ -91,7 +60,7 @@ class _Nodes:
 
         def add_and_norm(state: str, change: str, norm: str, bias: str) -> str:
             feeds = [state, change, known(f"{norm}.w"), known(f"{norm}.b"), known(bias)]
-            return self.add("SkipLayerNormalization", feeds, f"{norm}.out", _MICROSOFT, epsilon=shape.epsilon)
+            return self.add("SkipLayerNormalization", feeds, f"{norm}.out", MICROSOFT, epsilon=shape.epsilon)
 
         state = self._embeddings(weights)
         norm = [known("emb.ln.w"), known("emb.ln.b")]
@@ -100,10 +69,10 @@ class _Nodes:
             projections = [f"{layer}.{part}" for part in ("q", "k", "v")]
             bias = np.concatenate([floats[f"{name}.b"] for name in projections])
             feeds = [*(linear(state, name) for name in projections), self.constant(f"{layer}.qkv.b", bias)]
-            heard = self.add("MultiHeadAttention", feeds, f"{layer}.heads", _MICROSOFT, num_heads=shape.heads)
+            heard = self.add("MultiHeadAttention", feeds, f"{layer}.heads", MICROSOFT, num_heads=shape.heads)
             state = add_and_norm(state, linear(heard, f"{layer}.ao"), f"{layer}.aln", f"{layer}.ao.b")
             inner = [linear(state, f"{layer}.fi"), known(f"{layer}.fi.b")]
-            bent = self.add("BiasGelu", inner, f"{layer}.gelu", _MICROSOFT)
+            bent = self.add("BiasGelu", inner, f"{layer}.gelu", MICROSOFT)
             state = add_and_norm(state, linear(bent, f"{layer}.fo"), f"{layer}.oln", f"{layer}.fo.b")
         return state
 
@@ -113,7 +82,7 @@ class _Nodes:
         blocks = {"bits": 4, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
         table = self.constant("word.w", word.pairs.reshape(-1, width // 2))
         scales = self.constant("word.scales", word.scales)
-        words = self.add("GatherBlockQuantized", [table, "input_ids", scales], "word", _MICROSOFT, **blocks)
+        words = self.add("GatherBlockQuantized", [table, "input_ids", scales], "word", MICROSOFT, **blocks)
         table = self.constant("place.w", weights.floats["emb.pos"] + weights.floats["emb.type"][0])
         count = self.add("Shape", ["input_ids"], "count", start=1, end=2)
         places = self.add("Slice", [table, self.constant("first", np.array([0])), count], "place")

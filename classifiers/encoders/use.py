@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from classifiers.encoders import carried
+from classifiers.encoders import carried, use_graph
 from classifiers.encoders.mapped import open_mapped
 from classifiers.encoders.onnx_session import Graph, sha256_of
 from classifiers.encoders.protocol import Vectors
@@ -30,7 +30,9 @@ class UseEncoder:
     spec = "use"
 
     def __init__(self, path: Path | None = None, cache: Path | None = None) -> None:
-        """Open the graph at `path`, or the one that the installed package carries; with `cache`, mapped there.
+        """Open the graph at `path`, or the one that the installed package carries.
+
+        With `cache`, that encoder in the form that `use_graph` writes, mapped from there: equal vectors, sooner.
 
         Raises `EncoderError`.
         """
@@ -39,7 +41,8 @@ class UseEncoder:
         if cache is None:
             self._graph = Graph(weights, text_operators=True)
         else:
-            self._graph = open_mapped(weights, digest, cache, text_operators=True)
+            name = f"{self.spec}-{use_graph.FORM}-{digest}"
+            self._graph = open_mapped(weights, name, cache, use_graph.write, text_operators=True)
         if self._graph.inputs != ("inputs",):
             raise EncoderError(
                 f"{weights}: inputs {self._graph.inputs}; expected the graph of {PACKAGE}=={VERSION}"
