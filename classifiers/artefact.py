@@ -1,7 +1,7 @@
 """A classifier as a folder on disk: written atomically, read suspiciously. Knows no training.
 
 manifest.json (what it is, and every small number), head.npy (the regression's weights, float32), embeddings.npy
-(exemplar vectors, float32), axes.npy (the axes that were kept, where the encoder's vectors were shortened),
+(the exemplars' codes, int8), axes.npy (the axes that were kept, where the encoder's vectors were shortened),
 exemplars.jsonl (the rows, in the order of the vectors) and held_out.npz (what the rows scored when their topic was
 left out of the fit). Arrays are read without pickle: nothing in the folder can run code.
 """
@@ -24,11 +24,11 @@ from classifiers.errors import ArtefactError, EncoderError
 from classifiers.folds import SPLITS, TOPICS
 from classifiers.head import Head
 from classifiers.held_out import HeldOut
-from classifiers.neighbourhood import Neighbourhood
+from classifiers.neighbourhood import Neighbourhood, directions
 from classifiers.rows import digest, line_of, read_rows
 
-FORMAT = 4
-MANIFEST, HEAD, VECTORS, EXEMPLARS = "manifest.json", "head.npy", "embeddings.npy", "exemplars.jsonl"
+FORMAT = 5
+MANIFEST, HEAD, CODES, EXEMPLARS = "manifest.json", "head.npy", "embeddings.npy", "exemplars.jsonl"
 AXES, HELD_OUT = "axes.npy", "held_out.npz"
 _PROBES, _SAME = 3, 0.995
 
@@ -61,7 +61,7 @@ def save(classifier: Classifier, folder: Path) -> None:
         fresh, old = Path(scratch) / "new", Path(scratch) / "old"
         fresh.mkdir()
         (fresh / EXEMPLARS).write_text("".join(map(line_of, classifier.rows)), encoding="utf-8")
-        np.save(fresh / VECTORS, classifier.neighbourhood.vectors, allow_pickle=False)
+        np.save(fresh / CODES, classifier.neighbourhood.codes, allow_pickle=False)
         if isinstance(classifier.encoder, ShortenedEncoder):
             np.save(fresh / AXES, classifier.encoder.axes, allow_pickle=False)
         held_out = classifier.held_out
@@ -99,18 +99,17 @@ def load(folder: Path, encoder: Encoder | None = None) -> Classifier:
         rows = tuple(read_rows(folder / EXEMPLARS))
         if list(rows) != sorted(rows):
             raise ValueError(f"{EXEMPLARS} is not in the order of its vectors")
-        # Mapped, so that workers share it; a plain array of it, because memmap's own class slows every operation.
-        vectors = np.asarray(np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False))
+        codes = np.load(folder / CODES, allow_pickle=False)
         labels = tuple(manifest["labels"])
         weights = np.load(folder / HEAD, allow_pickle=False)
-        if weights.shape != (len(labels), len(rows)) or vectors.shape != (len(rows), encoder.dim):
+        if weights.shape != (len(labels), len(rows)) or codes.shape != (len(rows), encoder.dim):
             sizes = f"{len(labels)} labels, {len(rows)} rows and {encoder.dim} axes"
-            raise ValueError(f"{HEAD} holds {weights.shape} and {VECTORS} {vectors.shape} for {sizes}")
+            raise ValueError(f"{HEAD} holds {weights.shape} and {CODES} {codes.shape} for {sizes}")
         found = manifest["calibration"]
         classifier = Classifier(
             encoder=encoder,
             head=Head(labels, weights, **manifest["head"]),
-            neighbourhood=Neighbourhood(vectors, manifest["nearest"]),
+            neighbourhood=Neighbourhood(codes, manifest["nearest"]),
             limit=manifest["limit"],
             rows=rows,
             held_out=_held_out(folder / HELD_OUT, (len(rows), len(manifest["labels"]))),
@@ -199,6 +198,6 @@ def _require_same_vectors(folder: Path, classifier: Classifier) -> None:
     """The same weights may still compute other vectors: another processor's int8 kernels, another onnxruntime."""
     chosen = range(0, len(classifier.rows), max(1, len(classifier.rows) // _PROBES))[:_PROBES]
     encoded = classifier.encoder.encode([classifier.rows[index].text for index in chosen])
-    cosine = float(np.vecdot(encoded, classifier.neighbourhood.vectors[list(chosen)]).min())
+    cosine = float(np.vecdot(encoded, directions(classifier.neighbourhood.codes[list(chosen)])).min())
     if not cosine >= _SAME:
         raise ArtefactError(f"{folder}: its exemplars encode differently here (cosine {cosine:.4f}); {_REMEDY}")

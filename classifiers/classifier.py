@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from classifiers.calibration import Calibration
+from classifiers.comparison import Comparison
 from classifiers.encoders import Encoder
 from classifiers.encoders.text import has_words
 from classifiers.head import Head
 from classifiers.held_out import HeldOut
-from classifiers.neighbourhood import Neighbourhood, largest
+from classifiers.neighbourhood import Neighbourhood
 from classifiers.prediction import Neighbour, Prediction
 from classifiers.rows import Row, digest
 from classifiers.strangeness import MOST, strangeness
@@ -27,7 +28,7 @@ class Classifier:
     """An encoder, a head and the exemplars they were fitted on. Immutable, and safe to use from several
     threads.
 
-    `rows` are the exemplars in the order of `neighbourhood.vectors`. Above `limit` a text is out of domain.
+    `rows` are the exemplars in the order of `neighbourhood.codes`. Above `limit` a text is out of domain.
     What describes the fit and never changes a result: `held_out`, what the rows scored when a fit had not seen
     them; `training`, figures (cross-validation metrics, log loss); `calibration`, gates with a guarantee where
     somebody asked for some.
@@ -60,7 +61,7 @@ class Classifier:
             self.head.power,
         )
         state.update(repr((self.encoder.id, self.labels, numbers)).encode())
-        for array in (self.head.weights, around.vectors):
+        for array in (self.head.weights, around.codes):
             state.update(repr((array.shape, array.dtype.str)).encode() + np.ascontiguousarray(array).tobytes())
         state.update(digest(self.rows).encode())
         return state.hexdigest()[:16]
@@ -82,18 +83,20 @@ class Classifier:
         if not has_words(text):
             return Prediction(dict.fromkeys(self.labels, 1 / len(self.labels)), True, MOST), ()
         vector = self.encoder.encode([text])[0]
-        cosines = self.neighbourhood.cosines(vector)
-        scores = self.head.probabilities(cosines)
-        near = largest(cosines, max(k, self.neighbourhood.nearest))
-        strange = float(strangeness(scores, self.neighbourhood.similarity(cosines[near])))
+        guesses, nearest, cosines = self._comparison.run(vector, max(k, self.neighbourhood.nearest))
+        scores = self.head.probabilities(guesses)
+        strange = float(strangeness(scores, self.neighbourhood.similarity(cosines)))
         prediction = Prediction(
             scores=dict(zip(self.labels, scores.tolist(), strict=True)),
             out_of_domain=strange > self.limit,
             strangeness=strange,
         )
-        return prediction, tuple(
-            Neighbour(self.rows[i].text, self.rows[i].label, float(cosines[i])) for i in near[: max(k, 0)]
-        )
+        told = zip(nearest[: max(k, 0)].tolist(), cosines.tolist(), strict=False)
+        return prediction, tuple(Neighbour(self.rows[i].text, self.rows[i].label, cosine) for i, cosine in told)
+
+    @cached_property
+    def _comparison(self) -> Comparison:
+        return Comparison(self.neighbourhood.codes, self.head.weights, self.head.bandwidth)
 
     def save(self, folder: Path) -> None:
         """Write the artefact folder, atomically; see `classifiers.artefact`."""

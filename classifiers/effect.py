@@ -108,7 +108,8 @@ def _same_folds(before: Classifier, together: Sequence[Row], seed: int, held_out
     """Return a split that leaves every old row in its fold; a new one goes to the nearest row of its label."""
     labels = np.array([row.label for row in before.rows])
     fold_of = np.empty(len(labels), dtype=np.intp)
-    for number, (_, outside) in enumerate(SPLITS[held_out](before.neighbourhood.vectors, labels, seed)):
+    vectors_before = before.neighbourhood.vectors
+    for number, (_, outside) in enumerate(SPLITS[held_out](vectors_before, labels, seed)):
         fold_of[outside] = number
     known: dict[Row, int] = dict(zip(before.rows, fold_of.tolist(), strict=True))
 
@@ -116,7 +117,7 @@ def _same_folds(before: Classifier, together: Sequence[Row], seed: int, held_out
         same = np.flatnonzero(labels == label)
         if not len(same):  # a new label: its rows go round, so that every fit has some
             return index % FOLDS
-        return int(fold_of[same[np.vecdot(before.neighbourhood.vectors[same], vector).argmax()]])
+        return int(fold_of[same[np.vecdot(vectors_before[same], vector).argmax()]])
 
     def split(vectors: Vectors, ordered: NDArray[np.str_], seed: int) -> Folds:
         chosen = np.array(

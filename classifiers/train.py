@@ -17,7 +17,7 @@ from classifiers.evaluate import figures
 from classifiers.folds import FEWEST, SPLITS, TOPICS, Split
 from classifiers.head import Head, link
 from classifiers.held_out import HeldOut
-from classifiers.neighbourhood import NEAREST, Neighbourhood, held_out_similarities
+from classifiers.neighbourhood import NEAREST, Neighbourhood, directions, held_out_similarities, rounded
 from classifiers.progress import Progress, silent
 from classifiers.ridge import BANDWIDTH, fit, fit_link
 from classifiers.rows import Row
@@ -46,13 +46,15 @@ def train(
     vectors = _encode([row.text for row in ordered], encoder, progress)
     if shorter := shortened(encoder, vectors):
         encoder, vectors = shorter, shorter.shorten(vectors)
+    codes = rounded(vectors)
+    vectors = directions(codes)
     labels = np.array([row.label for row in ordered])
     folds = (split or SPLITS[held_out])(vectors, labels, seed)
     names, targets = np.unique(labels, return_inverse=True)
     weights, guesses = fit(vectors, targets, folds, progress)
     sharpness, power, loss = fit_link(guesses, targets)
     scores = link(guesses, sharpness, power)
-    around = Neighbourhood(vectors, min(NEAREST, *(len(inside) for inside, _ in folds)))
+    around = Neighbourhood(codes, min(NEAREST, *(len(inside) for inside, _ in folds)))
     strange = strangeness(scores, held_out_similarities(around, folds))
     known: tuple[str, ...] = tuple(names.tolist())
     training = {

@@ -37,7 +37,7 @@ def synthetic(shipped: Classifier, count: int) -> Classifier:
     return replace(
         shipped,
         head=Head(labels, weights, head.bandwidth, head.sharpness, head.power),
-        neighbourhood=replace(shipped.neighbourhood, vectors=shipped.neighbourhood.vectors[order]),
+        neighbourhood=replace(shipped.neighbourhood, codes=shipped.neighbourhood.codes[order]),
         rows=tuple(rows[number] for number in order),
         held_out=HeldOut(np.zeros((len(rows), count), np.float32), np.zeros(len(rows), np.float32)),
         calibration=None,

@@ -35,12 +35,13 @@ def write(weights: Weights, centre: NDArray[np.float32], path: Path) -> None:
     unit = made.add("LpNormalization", [mean], "unit", axis=1, p=2)
     moved = made.add("Sub", [unit, made.constant("centre", centre[None])], "moved")
     made.add("LpNormalization", [moved], "embedding", axis=1, p=2)
-    made.write(
-        path,
-        "e5",
-        {"input_ids": ("INT64", [1, "tokens"])},
-        {"embedding": ("FLOAT", [1, weights.shape.width])},
-        {"": 18, MICROSOFT: 1},
+    path.write_bytes(
+        made.model(
+            "e5",
+            {"input_ids": ("INT64", [1, "tokens"])},
+            {"embedding": ("FLOAT", [1, weights.shape.width])},
+            {"": 18, MICROSOFT: 1},
+        )
     )
 
 

@@ -39,17 +39,21 @@ class Nodes:
         )
         return outputs
 
-    def constant(self, name: str, value: NDArray[Any]) -> str:
+    def constant(self, name: str, value: NDArray[Any] | np.generic) -> str:
         """Add a constant, and return its name."""
         self._constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def write(self, path: Path, name: str, inputs: Tensors, outputs: Tensors, opsets: Mapping[str, int]) -> None:
-        """Write the graph; `opsets` is the version of each domain's operators."""
+    def type(self, name: str) -> int:
+        """The number of an element type, such as FLOAT."""
+        return int(getattr(self._onnx.TensorProto, name))
+
+    def model(self, name: str, inputs: Tensors, outputs: Tensors, opsets: Mapping[str, int]) -> bytes:
+        """Return the graph as the content of an ONNX file; `opsets` is the version of each domain's operators."""
         helper = self._onnx.helper
         described = [
             [
-                helper.make_tensor_value_info(tensor, getattr(self._onnx.TensorProto, kind), shape)
+                helper.make_tensor_value_info(tensor, self.type(kind), shape)
                 for tensor, (kind, shape) in tensors.items()
             ]
             for tensors in (inputs, outputs)
@@ -58,7 +62,8 @@ class Nodes:
         # the versions are named, so that another release of onnx writes the same bytes: they may name an encoder
         versions = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
         model = helper.make_model(graph, opset_imports=versions, ir_version=8, producer_name="agoge")
-        path.write_bytes(model.SerializeToString(deterministic=True))
+        content: bytes = model.SerializeToString(deterministic=True)
+        return content
 
 
 class Carried:

@@ -21,6 +21,18 @@ from classifiers.encoders.protocol import Vectors
 from classifiers.errors import EncoderError
 
 
+class Calculation:
+    """A graph of our own making. Safe to run from several threads at once."""
+
+    def __init__(self, model: bytes) -> None:
+        self._session = _opened(model, _options())
+
+    def run(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """Run once; the outputs in their order."""
+        outputs: list[Any] = self._session.run(None, dict(feeds))
+        return outputs
+
+
 class Graph:
     """An ONNX graph with one output of shape (n, dim). Safe to run from several threads at once."""
 
@@ -60,7 +72,7 @@ def optimised(path: Path, target: Path, *, text_operators: bool = False) -> None
     _opened(path, options)
 
 
-def _options(text_operators: bool) -> Any:
+def _options(text_operators: bool = False) -> Any:
     options = onnxruntime.SessionOptions()
     # One thread: a prompt is too short to split, and spinning pools would take the cores from the service.
     options.intra_op_num_threads = 1
@@ -72,12 +84,14 @@ def _options(text_operators: bool) -> Any:
     return options
 
 
-def _opened(path: Path, options: Any) -> Any:
+def _opened(graph: Path | bytes, options: Any) -> Any:
+    source = graph if isinstance(graph, bytes) else str(graph)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     # onnxruntime raises its own unrelated classes (Fail, InvalidGraph, NoSuchFile, ...) without a common base
     except Exception as error:
-        raise EncoderError(f"{path}: onnxruntime cannot open this graph ({error})") from error
+        name = "a graph of ours" if isinstance(graph, bytes) else graph
+        raise EncoderError(f"{name}: onnxruntime cannot open this graph ({error})") from error
 
 
 def _text_operators() -> Path:

@@ -28,18 +28,19 @@ _ORDERS = {5: range(-2, 3), 3: range(-1, 2), 2: range(2)}  # places of an n-gram
 _REACH = 2  # the furthest of them
 _WIDTH = 256  # of an n-gram's convolution
 _EPSILON = np.array(1e-12, dtype=np.float32)
-_FLOAT = 1  # TensorProto.FLOAT
 
 
 def write(weights: Path, target: Path) -> None:
     """Write the graph `inputs` (one text) -> `outputs` (1, 512) with these weights; raises `EncoderError`."""
     made = _Use(Carried(weights))
-    made.write(
-        target,
-        "use",
-        {"inputs": ("STRING", [1])},
-        {made.network(made.sentence(made.words())): ("FLOAT", [1, 512])},
-        {"": 12, MICROSOFT: 1, "ai.onnx.contrib": 1},
+    outputs = made.network(made.sentence(made.words()))
+    target.write_bytes(
+        made.model(
+            "use",
+            {"inputs": ("STRING", [1])},
+            {outputs: ("FLOAT", [1, 512])},
+            {"": 12, MICROSOFT: 1, "ai.onnx.contrib": 1},
+        )
     )
 
 
@@ -66,7 +67,12 @@ class _Use(Nodes):
         self.constant("word.rows", np.stack([table for table, _, _ in tables], axis=1).reshape(rows * _TABLES, -1))
         self.constant("word.zero", np.tile([np.float32(zero) for _, _, zero in tables], rows)[:, np.newaxis])
         self.constant("word.scale", np.tile([scale for _, scale, _ in tables], rows)[:, np.newaxis])
-        self.add("Cast", [self.add("Gather", ["word.rows", "words"], "word.bytes")], "word.numbers", to=_FLOAT)
+        self.add(
+            "Cast",
+            [self.add("Gather", ["word.rows", "words"], "word.bytes")],
+            "word.numbers",
+            to=self.type("FLOAT"),
+        )
         self.add("Sub", ["word.numbers", self.add("Gather", ["word.zero", "words"], "word.zeros")], "word.moved")
         return self.add(
             "Mul", ["word.moved", self.add("Gather", ["word.scale", "words"], "word.scales")], "embeddings"
@@ -114,7 +120,7 @@ class _Use(Nodes):
         total = self.add(
             "ReduceSum", [self.add("Unsqueeze", [dense], "text", axes=[0])], "total", axes=[1], keepdims=0
         )
-        root = self.add("Sqrt", [self.add("Cast", ["count"], "count.float", to=_FLOAT)], "count.root")
+        root = self.add("Sqrt", [self.add("Cast", ["count"], "count.float", to=self.type("FLOAT"))], "count.root")
         return self.add("Div", [total, root], "sentence")
 
     def network(self, sentence: str) -> str:

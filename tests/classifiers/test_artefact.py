@@ -49,7 +49,7 @@ def test_the_folder_holds_the_five_documented_files_and_nothing_pickled(folder: 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda m: m.update(format=1), "made with format 1, here it is 4"),
+        (lambda m: m.update(format=1), "made with format 1, here it is 5"),
         (lambda m: m["encoder"].update(id="use:2000:0000"), "made with encoder 'use:2000:0000', here it is 'use:"),
         (lambda m: m.update(labels=["cooking", "law", "sport"]), "made with labels"),
         (lambda m: m["head"].update(power=3.0), "made with fingerprint"),
@@ -115,7 +115,7 @@ def test_nothing_in_the_folder_can_run_code(classifier: Classifier, folder: Path
 
     bomb = np.array([Bomb()], dtype=object)
     np.save(folder / "embeddings.npy", bomb, allow_pickle=True)
-    with pytest.raises(ArtefactError, match="Python objects"):
+    with pytest.raises(ArtefactError, match="damaged .*allow_pickle"):
         Classifier.load(folder, classifier.encoder)
     for name in ("head.npy", "held_out.npz"):
         classifier.save(folder)

@@ -68,7 +68,7 @@ def test_threads_get_the_answers_that_one_thread_gets(classifier: Classifier) ->
 def test_nearest_finds_the_exemplar_itself_first_and_sorts(classifier: Classifier) -> None:
     found = classifier.nearest("Объясни закон Ома", k=4)
     assert (found[0].text, found[0].label) == ("Объясни закон Ома", "physics")
-    assert found[0].similarity == pytest.approx(1.0, abs=1e-5)
+    assert found[0].similarity == pytest.approx(1.0, abs=1e-3)
     assert [one.similarity for one in found] == sorted((one.similarity for one in found), reverse=True)
     assert len(found) == 4
 
@@ -98,7 +98,7 @@ def test_the_fingerprint_changes_with_whatever_changes_results(classifier: Class
     around = classifier.neighbourhood
     changed = [
         replace(classifier, limit=classifier.limit + 0.1),
-        replace(classifier, neighbourhood=Neighbourhood(around.vectors, around.nearest - 1)),
+        replace(classifier, neighbourhood=Neighbourhood(around.codes, around.nearest - 1)),
         replace(classifier, head=replace(classifier.head, power=2.0)),
         replace(classifier, head=replace(classifier.head, sharpness=1.0)),
         replace(classifier, head=replace(classifier.head, weights=classifier.head.weights[::-1])),

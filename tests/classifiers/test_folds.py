@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from classifiers.folds import split_by_row, split_by_topic
-from classifiers.neighbourhood import Neighbourhood, held_out_similarities
+from classifiers.neighbourhood import Neighbourhood, directions, held_out_similarities, rounded
 
 
 def _topics() -> tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.intp]]:
@@ -56,9 +56,10 @@ def test_rows_are_held_out_once_each_and_evenly_by_label() -> None:
 def test_held_out_similarities_are_those_to_the_other_folds() -> None:
     random = np.random.default_rng(5)
     vectors = random.normal(size=(200, 12)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    codes = rounded(vectors)
+    vectors = directions(codes)
     folds = split_by_topic(vectors, np.repeat(["a", "b"], 100), seed=0)
-    found = held_out_similarities(Neighbourhood(vectors, 3), folds)
+    found = held_out_similarities(Neighbourhood(codes, 3), folds)
     for inside, outside in folds:
         for index in outside:
             nearest = sorted(float(vectors[index] @ vectors[other]) for other in inside)[-3:]

@@ -6,20 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from classifiers.neighbourhood import ROWS, Neighbourhood, largest
+from classifiers.neighbourhood import Neighbourhood, directions, rounded
 
-
-@given(
-    arrays(np.float32, st.integers(1, 20 * ROWS), elements=st.floats(-1, 1, width=16)),  # 16 bits: many are equal
-    st.integers(1, 12),
+MATRICES = arrays(
+    np.float32, st.tuples(st.integers(1, 8), st.integers(1, 40)), elements=st.floats(-1, 1, width=32)
 )
-def test_the_largest_are_those_of_a_whole_sort(values: np.ndarray, count: int) -> None:
-    found = largest(values, count)
-    assert values[found].tolist() == sorted(values.tolist(), reverse=True)[:count]
-    assert len(set(found.tolist())) == min(count, len(values))
+
+
+@given(MATRICES)
+def test_a_rounded_vector_points_where_it_did(vectors: np.ndarray) -> None:
+    vectors[np.abs(vectors) < 1e-6] = 0
+    codes = rounded(vectors)
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    assert np.abs(codes * (largest / 127) - vectors).max() <= largest.max() / 127 / 2 * 1.001
+    unit = directions(codes)
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), (largest[:, 0] > 0).astype(float), atol=1e-6)
+    np.testing.assert_array_equal(rounded(unit), codes)
 
 
 def test_the_similarity_is_the_mean_of_the_nearest() -> None:
-    around = Neighbourhood(np.eye(4, dtype=np.float32), nearest=2)
-    cosines = around.cosines(np.array([0.6, 0.8, 0, 0], dtype=np.float32))
-    assert around.similarity(cosines[largest(cosines, 3)]) == pytest.approx(0.7)
+    around = Neighbourhood(rounded(np.eye(4, dtype=np.float32)), nearest=2)
+    assert around.similarity(np.array([0.8, 0.6, 0.1], dtype=np.float32)) == pytest.approx(0.7)
