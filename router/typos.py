@@ -44,7 +44,7 @@ KEYBOARDS = (
 _HARDLY_EVER = 1e-8  # the share of a word that only the dictionary knows
 _LETTERS = {"en": "abcdefghijklmnopqrstuvwxyz", "ru": "абвгдежзийклмнопрстуфхцчшщъыьэюя"}
 _WORD = re.compile(r"[^\W\d_]+")
-_LANGUAGES = (("en", re.compile("[a-z]+")), ("ru", re.compile("[а-я]+")))
+_ENGLISH, _RUSSIAN = re.compile("[a-z]+"), re.compile("[а-я]+")
 
 
 def _beside() -> dict[str, frozenset[str]]:
@@ -152,4 +152,6 @@ def _slips(word: str, lang: str) -> Iterator[tuple[str, float]]:
 
 
 def _language(word: str) -> str | None:
-    return next((lang for lang, letters in _LANGUAGES if letters.fullmatch(word)), None)
+    if word.isascii():
+        return "en" if _ENGLISH.fullmatch(word) else None
+    return "ru" if _RUSSIAN.fullmatch(word) else None

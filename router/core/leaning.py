@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
+from itertools import islice
 
 from router.core.words import WORD, fold
 
 LOOK = 400
 """Characters of a prompt in which its words are counted; a longer one stands on its own anyway."""
+
+
+ENOUGH = 6
+"""Words with a subject of their own, from which on their number says nothing more."""
 
 
 class Leaning(IntEnum):
@@ -134,7 +139,7 @@ def leaning(text: str) -> Leaning:
         return Leaning.NOT
     folded = fold(text).strip()
     words = WORD.findall(folded)
-    own = [word for word in words if _has_subject(word)]
+    own = list(islice(filter(_has_subject, words), ENOUGH))
     if not own:
         return Leaning.WHOLLY
     if _RETURN.match(folded):

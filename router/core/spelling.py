@@ -56,6 +56,9 @@ _ENDINGS = re.compile(
 )
 _LETTERS = re.compile(r"[^\W\d_]+")  # part by part: "API-ключ" is of two scripts on purpose
 _LATIN_WORD = re.compile(r"[A-Za-z'’]+")
+# Without either of these no word is of two scripts. Letters beyond may be either script's in another form (NFKC).
+_BESIDE = re.compile(r"[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
+_BEYOND = re.compile(r"[^\W\d_a-zA-Z\u0400-\u04ff]")
 _SPELT = re.findall(  # longest first
     r"([^\W\d_]+|['’])=(\w+)",
     "shch=щ tsya=тся sch=щ tsk=тск zh=ж kh=х ts=ц ch=ч sh=ш yo=ё jo=ё yu=ю ju=ю ya=я ja=я ye=е je=е a=а b=б"
@@ -84,7 +87,7 @@ def respell(text: str) -> str:
     text = visible(text)
     if _is_shouted(text):
         text = text.lower()
-    if not text.isascii():
+    if not text.isascii() and (_BESIDE.search(text) or _BEYOND.search(text)):
         text = _LETTERS.sub(_one_script, text)
     return to_cyrillic(text) if is_transliterated(text) else text
 

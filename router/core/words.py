@@ -36,6 +36,8 @@ _TO_CYRILLIC = str.maketrans(_LATIN, _CYRILLIC)
 
 def fold(text: str) -> str:
     """Return `text` in the form in which words are compared: NFKC, lower case, ё as е."""
+    if text.isascii():
+        return text.lower()
     return unicodedata.normalize("NFKC", text).lower().replace("ё", "е")
 
 

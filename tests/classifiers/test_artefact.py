@@ -115,7 +115,7 @@ def test_nothing_in_the_folder_can_run_code(classifier: Classifier, folder: Path
 
     bomb = np.array([Bomb()], dtype=object)
     np.save(folder / "embeddings.npy", bomb, allow_pickle=True)
-    with pytest.raises(ArtefactError, match="damaged .*allow_pickle"):
+    with pytest.raises(ArtefactError, match=r"damaged .*allow_pickle"):
         Classifier.load(folder, classifier.encoder)
     for name in ("head.npy", "held_out.npz"):
         classifier.save(folder)
