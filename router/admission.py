@@ -80,7 +80,10 @@ class Admission:
             raise self._refusal(backends, caller, "too many wait already")
 
     def _backend(self, name: str) -> _Backend:
-        return self._backends.setdefault(name, _Backend(name))
+        found = self._backends.get(name)
+        if found is None:
+            found = self._backends[name] = _Backend(name)
+        return found
 
     def _counted(self, caller: Caller) -> tuple[tuple[Caller, Limits], ...]:
         return () if self._policies is None else self._policies.counted(*caller)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from secrets import token_hex
 from typing import Any, Literal
 
 from router.closing import Closing
@@ -41,6 +42,7 @@ from router.recent import Recent, Taken
 from router.shared_recent import Exemplars, SharedRecent
 from router.stream import Reply
 
+_read_again = lru_cache(maxsize=1000)(Decision.from_json)  # those of prompts that come often are read once
 LONG = 64  # messages; beyond, looking for directives in them may take longer than others should wait
 
 
@@ -161,7 +163,7 @@ class Router:
                 self._remember(keys[0], decision)
             else:
                 decision, cache = known, "hit"
-        routed = Routed(f"dec_{uuid.uuid4().hex}", decision, reading, policy, state, cache, nearest)
+        routed = Routed(f"dec_{token_hex(16)}", decision, reading, policy, state, cache, nearest)
         self.recent.keep(routed.taken)
         seconds = time.perf_counter() - started
         self.record(Decided(routed.id, decision, cache, seconds, ask.request_id, reading.asked, stages.seconds))
@@ -286,7 +288,7 @@ class Router:
 
     def _opened(self, key: bytes, sealed: bytes | None) -> Decision | None:
         try:
-            return None if sealed is None else Decision.from_json(unseal(self._secret, key, sealed))
+            return None if sealed is None else _read_again(unseal(self._secret, key, sealed))
         except ValueError as error:  # bytes that are not ours
             self.record(CacheFailed("get", str(error)))
             return None

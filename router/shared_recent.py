@@ -23,6 +23,8 @@ from router.ports import CacheUnavailable, SharedCache
 from router.recent import KEPT, Recent, Taken
 
 SHARED_SECONDS = 3600.0
+TOGETHER = 0.01  # seconds in which decisions gather, to go to the cache in one call
+ON_ITS_WAY = 0.05  # seconds after which one that was taken just now by another process has surely got there
 WAITING = 1000  # decisions that wait for the cache; beyond, the oldest is kept here alone
 SAME = 0.99  # cosine from which an exemplar says what the prompt was
 POLICIES = 256  # that decisions are explained by: a decision of a policy that is forgotten here cannot be told
@@ -78,12 +80,18 @@ class SharedRecent(Recent):
             self._storing = asyncio.create_task(self._store())
 
     async def look_up(self, id: str, tenant: str, role: str | None) -> Taken | None:
-        """Return the decision, whoever took it; None as in `find`."""
+        """Return the decision, whoever took it; None as in `find`.
+
+        What the cache does not hold is asked for once more: it may be on its way.
+        """
         if (taken := self.find(id, tenant, role)) is not None:
             return taken
         key = self._key(id, tenant, role)
         try:
             (sealed,) = await self._cache.get_many((key,))
+            if sealed is None:
+                await asyncio.sleep(ON_ITS_WAY)
+                (sealed,) = await self._cache.get_many((key,))
             return None if sealed is None else self._read(id, unseal(self._secret, key, sealed), tenant, role)
         except CacheUnavailable as error:
             self._record(CacheFailed("get", str(error)))
@@ -98,6 +106,7 @@ class SharedRecent(Recent):
 
     async def _store(self) -> None:
         while self._waiting:
+            await asyncio.sleep(TOGETHER)
             now, self._waiting = self._waiting, OrderedDict()
             try:
                 await self._cache.put_many(now, SHARED_SECONDS)

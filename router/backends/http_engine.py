@@ -244,6 +244,8 @@ class HttpEngine:
 
     async def _piece(self, response: aiohttp.ClientResponse, deadline: Deadline) -> bytes:
         try:
+            if piece := response.content.read_nowait():  # a timer costs more than what is there already
+                return piece
             async with deadline.waiting():
                 return await response.content.readany()
         except TimeoutError as wrong:

@@ -14,18 +14,18 @@ taken for the answer to somebody else's question.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, TypeVar
 
-from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, ReadOnlyError, ResponseError
 
 from router.core.quota import MINUTE
 from router.ports import CacheUnavailable
 from router.redis_address import without_password
-from router.redis_pool import connect_anew, redis_at
+from router.redis_pool import Lines
 
 T = TypeVar("T")
 SLOW = 3  # answers in a row that came too late, after which the cache is left alone
@@ -50,6 +50,7 @@ end
 return answer
 """
 """KEYS hold when a backlog is worked off (core/quota.py), by the server's clock: the replicas' may differ."""
+_SPEND_SHA = hashlib.sha1(_SPEND.encode(), usedforsecurity=False).hexdigest()  # Redis' own name for the script
 
 
 class RedisCache:
@@ -98,8 +99,7 @@ class RedisCache:
         self._running: set[asyncio.Task[Any]] = set()
         # What an operation may take after its caller has left: enough for a slow handshake, then it is over.
         patience = max(1.0, 2 * timeout)
-        self._client = redis_at(url, connections=connections, patience=patience, connect=patience)
-        self._spend: Callable[..., Awaitable[list[int]]] = self._client.register_script(_SPEND)
+        self._lines = Lines(url, connections=connections, patience=patience)
 
     def __repr__(self) -> str:
         return f"RedisCache({self._place}, ttl={self.ttl:g}, timeout={self.timeout:g})"
@@ -114,9 +114,7 @@ class RedisCache:
             return []
 
         async def fetch() -> list[bytes | None]:
-            values = await self._client.mget([self._name(key) for key in keys])
-            # str is redis-py's other mode, not ours
-            return [value if isinstance(value, bytes) else None for value in values]
+            return (await self._lines.ask(("MGET", *map(self._name, keys))))[0]  # type: ignore[no-any-return]
 
         found = await self._within_time(fetch)
         largest = max((len(value) for value in found if value is not None), default=0)
@@ -134,7 +132,7 @@ class RedisCache:
             )
 
         async def store() -> None:
-            await self._client.set(self._name(key), value, px=self._ttl_ms)
+            await self._lines.ask(("SET", self._name(key), value, "PX", self._ttl_ms))
 
         await self._within_time(store)
 
@@ -145,12 +143,14 @@ class RedisCache:
         """
         milliseconds = max(1, round(seconds * 1000))
 
+        fitting = [
+            ("SET", self._name(key), value, "PX", milliseconds)
+            for key, value in items.items()
+            if len(value) <= self._max_value_bytes
+        ]
+
         async def store() -> None:
-            async with self._client.pipeline(transaction=False) as pipeline:
-                for key, value in items.items():
-                    if len(value) <= self._max_value_bytes:
-                        pipeline.set(self._name(key), value, px=milliseconds)
-                await pipeline.execute()
+            await self._lines.ask(*fitting)
 
         await self._within_time(store)
 
@@ -161,7 +161,8 @@ class RedisCache:
         """
 
         async def take() -> bool:
-            return bool(await self._client.set(self._name(key), b"1", px=max(1, round(seconds * 1000)), nx=True))
+            command = ("SET", self._name(key), b"1", "PX", max(1, round(seconds * 1000)), "NX")
+            return (await self._lines.ask(command)) == [b"OK"]
 
         return await self._within_time(take)
 
@@ -172,7 +173,12 @@ class RedisCache:
         """
 
         async def count() -> list[int]:
-            return await self._spend(keys=[self._name(key) for key in keys], args=costs)
+            told: tuple[bytes | int, ...] = (len(keys), *map(self._name, keys), *costs)
+            try:
+                (answer,) = await self._lines.ask(("EVALSHA", _SPEND_SHA, *told))
+            except NoScriptError:  # a new server, or one that forgot its scripts
+                (answer,) = await self._lines.ask(("EVAL", _SPEND, *told))
+            return answer  # type: ignore[no-any-return]
 
         allowed, *backlogs = await self._within_time(count)
         return bool(allowed), backlogs
@@ -183,8 +189,7 @@ class RedisCache:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        with suppress(RedisError, OSError):  # closing what is already broken: nothing is left to release
-            await self._client.aclose()
+        await self._lines.aclose()
 
     def _name(self, key: bytes) -> bytes:
         return self._prefix + key.hex().encode()
@@ -210,7 +215,7 @@ class RedisCache:
                 except ReadOnlyError:
                     if self._clock() >= self._connects_anew_at:
                         self._connects_anew_at = self._clock() + self._pause
-                        await connect_anew(self._client)
+                        await self._lines.connect_anew()
                     raise
 
         task = asyncio.create_task(run())

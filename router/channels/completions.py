@@ -8,8 +8,8 @@ several at once) is refused by name; other parameters are as in chat.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import AsyncGenerator, Mapping
+from secrets import token_hex
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -22,7 +22,7 @@ from router.channels.openapi import ERRORS, SHOWN_KEY
 from router.channels.openapi_responses import COMPLETIONS_BODY, COMPLETIONS_RESPONSES
 from router.channels.parameters import read_parameters
 from router.channels.request_id import request_id
-from router.channels.wire import Identify, bearer, read_body
+from router.channels.wire import Identify, caller_of, read_body
 from router.core.conversation import Conversation, Message
 from router.core.errors import BadRequest, Refused
 from router.core.facts import RequestRefused
@@ -45,7 +45,7 @@ def completion_routes(router: Router, identify: Identify) -> APIRouter:
         openapi_extra=COMPLETIONS_BODY,
     )
     async def completions(request: Request) -> Response:
-        tenant, role = identify(bearer(request))
+        tenant, role = caller_of(request, identify)
         body = await read_body(request)
         model = read_model(body)
         stream, usage_wanted = read_stream(body)
@@ -93,7 +93,7 @@ class _Completion:
     def __init__(self, router: Router, model: str, usage_wanted: bool) -> None:
         self._router, self._usage_wanted = router, usage_wanted
         self._head = {
-            "id": f"cmpl-{uuid.uuid4().hex}",
+            "id": f"cmpl-{token_hex(16)}",
             "object": "text_completion",
             "created": int(time.time()),
             "model": model,

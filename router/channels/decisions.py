@@ -19,7 +19,7 @@ from router.channels.rate_limits import spend
 from router.channels.request_id import request_id
 from router.channels.wire import (
     Identify,
-    bearer,
+    caller_of,
     decision_headers,
     decision_object,
     read_body,
@@ -51,7 +51,7 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
         openapi_extra=DECISION_BODY,
     )
     async def decisions(request: Request) -> JSONResponse:
-        tenant, role = identify(bearer(request))
+        tenant, role = caller_of(request, identify)
         body = await read_body(request)
         if "batch" in body:
 
@@ -76,7 +76,7 @@ def decision_routes(router: Router, identify: Identify) -> APIRouter:
         responses=REMEMBERED_RESPONSES,
     )
     async def decision(request: Request, id: str) -> JSONResponse:
-        taken = await router.recent.look_up(id, *identify(bearer(request)))
+        taken = await router.recent.look_up(id, *caller_of(request, identify))
         if taken is None:
             raise forgotten(id)
         return JSONResponse(decision_told(taken, taken.nearest))

@@ -24,12 +24,7 @@ _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 def read_object(raw: bytes) -> dict[str, Any]:
     """Return the JSON object (RFC 8259) that `raw` holds. Raises BadRequest saying what is wrong."""
     try:
-        body = json.loads(
-            raw.decode("utf-8-sig"),
-            parse_constant=_constant,
-            parse_float=_float,
-            object_pairs_hook=_object,
-        )
+        body = _READ(raw.decode("utf-8-sig"))
         if _HALF.search(raw):  # a rare sight, so the price of looking closer is rarely paid
             json.dumps(body, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -71,6 +66,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
     return found
+
+
+_READ = json.JSONDecoder(parse_constant=_constant, parse_float=_float, object_pairs_hook=_object).decode
 
 
 def _check_depth(body: dict[str, Any]) -> None:

@@ -7,8 +7,8 @@ Unknown parameters are accepted and ignored, as OpenAI-compatible servers must; 
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import AsyncGenerator
+from secrets import token_hex
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -20,13 +20,14 @@ from router.channels.json_body import written
 from router.channels.openapi import CHAT_BODY, CHAT_RESPONSES, ERRORS, SHOWN_KEY
 from router.channels.parameters import read_parameters
 from router.channels.request_id import request_id
-from router.channels.wire import Identify, bearer, read_body, read_messages
+from router.channels.wire import Identify, caller_of, read_body, read_messages
 from router.core.errors import BadRequest, Refused
 from router.core.facts import RequestRefused
 from router.core.reply import Delta, Finish, Usage
 from router.service import Ask, Routed, Router
 from router.stream import Reply
 
+_ROLE, _BETWEEN = b'{"role":"assistant","content":""}', b',"logprobs":null,"finish_reason":'
 LONGEST_MODEL = 1000  # characters: every reachable blend's name fits, and an error may repeat it
 
 
@@ -42,7 +43,7 @@ def chat_routes(router: Router, identify: Identify) -> APIRouter:
         openapi_extra=CHAT_BODY,
     )
     async def chat(request: Request) -> Response:
-        tenant, role = identify(bearer(request))
+        tenant, role = caller_of(request, identify)
         body = await read_body(request)
         model = read_model(body)
         stream, usage_wanted = read_stream(body)
@@ -68,26 +69,27 @@ class _Chat:
 
     def __init__(self, router: Router, model: str, usage_wanted: bool) -> None:
         self._router, self._usage_wanted = router, usage_wanted
-        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+        self._head = {"id": f"chatcmpl-{token_hex(16)}", "created": int(time.time()), "model": model}
         # What all chunks share is written once: writing it anew took most of a chunk's time.
-        self._before = written({**self._head, "object": "chat.completion.chunk"})[:-1] + b',"choices":['
-        self._after = b'],"usage":null}\n\n' if usage_wanted else b"]}\n\n"
+        head = written({**self._head, "object": "chat.completion.chunk"})[:-1]
+        self._before = b'data: %b,"choices":[{"index":0,"delta":' % head
+        self._after = b'}],"usage":null}\n\n' if usage_wanted else b"}]}\n\n"
 
     async def pieces(self, routed: Routed, reply: Reply) -> AsyncGenerator[bytes, None]:
         """Yield the answer as SSE blocks: role first, deltas, finish_reason, usage if asked for, [DONE]."""
         usage: Usage | None = None
         try:
-            yield self._chunk({"role": "assistant", "content": ""})
+            yield self._chunk(_ROLE)
             async for event in reply.events:
                 match event:
                     case Delta(content=content, tool_calls=calls):
-                        delta: dict[str, Any] = {"content": content} if content else {}
                         if calls:
-                            delta["tool_calls"] = list(calls)
-                        if delta:
-                            yield self._chunk(delta)
+                            said = {"content": content} if content else {}
+                            yield self._chunk(written({**said, "tool_calls": list(calls)}))
+                        elif content:  # almost every chunk: a text alone is written four times as fast
+                            yield self._chunk(b'{"content":%b}' % written(content))
                     case Finish(reason=reason):
-                        yield self._chunk({}, reason)
+                        yield self._chunk(b"{}", written(reason))
                     case Usage():
                         usage = event
             if self._usage_wanted:
@@ -99,9 +101,8 @@ class _Chat:
             yield data(error_object(error))
             yield b"data: [DONE]\n\n"
 
-    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = written({"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish})
-        return b"".join((b"data: ", self._before, choice, self._after))
+    def _chunk(self, delta: bytes, finish: bytes = b"null") -> bytes:
+        return b"%b%b%b%b%b" % (self._before, delta, _BETWEEN, finish, self._after)
 
     async def whole(self, routed: Routed, reply: Reply) -> dict[str, Any]:
         """Return one completion with the additive field `agoge`."""

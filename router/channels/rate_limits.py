@@ -13,7 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.channels.errors import error_response
-from router.channels.wire import Identify, bearer
+from router.channels.wire import CALLER, Identify, bearer
 from router.core.errors import RateLimited, Unauthenticated
 from router.core.facts import RequestRefused
 from router.core.quota import Quota
@@ -36,7 +36,7 @@ class RateLimits:
             await self._app(scope, receive, send)
             return
         try:
-            caller = self._identify(bearer(Request(scope)))
+            caller = scope[CALLER] = self._identify(bearer(Request(scope)))
         except Unauthenticated:  # the route says so
             await self._app(scope, receive, send)
             return

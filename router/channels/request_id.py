@@ -6,7 +6,7 @@ Pure ASGI, because a middleware that runs the application in a task of its own h
 from __future__ import annotations
 
 import re
-import uuid
+from secrets import token_hex
 
 from fastapi import Request
 from starlette.datastructures import MutableHeaders
@@ -29,7 +29,7 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(HEADER.encode(), b"").decode("latin-1")
-        name = scope[_KEY] = given if _USABLE.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+        name = scope[_KEY] = given if _USABLE.fullmatch(given) else f"req_{token_hex(16)}"
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":

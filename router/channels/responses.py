@@ -7,8 +7,8 @@ kept. Knows neither the items of `input` nor the events of a stream: modules bes
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import AsyncGenerator
+from secrets import token_hex
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -23,7 +23,7 @@ from router.channels.request_id import request_id
 from router.channels.responses_answer import Answer, Events
 from router.channels.responses_input import WHOLE, read_input
 from router.channels.responses_request import read_settings
-from router.channels.wire import Identify, bearer, read_body
+from router.channels.wire import Identify, caller_of, read_body
 from router.core.errors import BadRequest, Refused
 from router.core.facts import RequestRefused
 from router.service import Ask, Routed, Router
@@ -42,7 +42,7 @@ def response_routes(router: Router, identify: Identify) -> APIRouter:
         openapi_extra=RESPONSES_BODY,
     )
     async def responses(request: Request) -> Response:
-        tenant, role = identify(bearer(request))
+        tenant, role = caller_of(request, identify)
         body = await read_body(request)
         model = read_model(body)
         stream, _ = read_stream(body)
@@ -56,7 +56,7 @@ def response_routes(router: Router, identify: Identify) -> APIRouter:
     # One route, so that a 405 tells all three; not shown, because OpenAPI wants an operation for each method.
     @routes.api_route("/responses/{id:path}", methods=["GET", "POST", "DELETE"], include_in_schema=False)
     async def stored(request: Request, id: str) -> Response:
-        identify(bearer(request))
+        caller_of(request, identify)
         refusal = BadRequest(
             f"there is no response {id!r:.80}: {WHOLE} of POST /v1/responses; GET /v1/decisions/ID explains a "
             "recent decision",
@@ -75,7 +75,7 @@ class _Response:
     def __init__(self, router: Router, fields: dict[str, Any]) -> None:
         self._router = router
         self._head = {
-            "id": f"resp_{uuid.uuid4().hex}",
+            "id": f"resp_{token_hex(16)}",
             "object": "response",
             "created_at": int(time.time()),
             **fields,

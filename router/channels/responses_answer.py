@@ -7,9 +7,9 @@ Pure: knows no HTTP, and of the clock only when an answer was completed.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Any
 
 from router.channels.answers import argument_text
@@ -22,7 +22,7 @@ _CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 def _name(kind: str) -> str:
-    return f"{kind}_{uuid.uuid4().hex}"
+    return f"{kind}_{token_hex(16)}"
 
 
 def _part(text: str) -> dict[str, Any]:

@@ -65,7 +65,10 @@ class EventStream(Response):
         finally:
             taking.cancel()
             watching.cancel()
-            await asyncio.gather(taking, watching, return_exceptions=True)
+            if not taking.done():
+                await asyncio.wait((taking,))
+            if not taking.cancelled():
+                taking.exception()  # heard of
             await self._free()
 
     async def _send_all(self, send: Send, taking: asyncio.Task[None]) -> None:

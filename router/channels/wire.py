@@ -20,6 +20,7 @@ from router.core.errors import BadRequest
 from router.recent import Taken
 from router.service import Routed
 
+CALLER = "agoge.caller"  # of the scope: (tenant, role), once the key was looked up
 MAX_BODY = 8 * 1024 * 1024  # bytes: a 100k-token prompt in UTF-8 with room for an image or two
 _PLAIN = "!#$&'()*+,/:;=?@[]^`{|}~ \"<>\\"  # all of ASCII that is visible, and the space, but not %
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -35,6 +36,12 @@ class Identify(Protocol):
 
 class ClientGone(Exception):
     """The client closed the connection before the answer was ready; nobody is left to answer."""
+
+
+def caller_of(request: Request, identify: Identify) -> tuple[str, str | None]:
+    """Return (tenant, role), as the request limits found them where they came before. Raises Unauthenticated."""
+    known: tuple[str, str | None] | None = request.scope.get(CALLER)
+    return known or identify(bearer(request))
 
 
 async def read_body(request: Request) -> dict[str, Any]:

@@ -15,12 +15,20 @@ from router.core.leaning import Leaning, leaning
 from router.core.spelling import respell
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subject:
-    """`text` is what is classified, at most about 1,000 characters, "" when nobody said a word."""
+    """`text` is what is classified, at most about 1,000 characters, "" when nobody said a word.
+
+    `prose` is what the person said without courtesies; None for a subject that somebody else said.
+    """
 
     text: str
-    leaning: Leaning
+    prose: str | None
+
+    @cached_property
+    def leaning(self) -> Leaning:
+        """How far it leans on the messages before. Worked out once, if ever: a known decision asks for none."""
+        return Leaning.NOT if self.prose is None else leaning(self.prose)
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,7 @@ def subject_of(message: str) -> Subject:
     # greeting once it is respelt.
     said = respell(without_courtesy(parts.prose) or parts.prose)
     prose = without_courtesy(said)
-    leans = leaning(prose)
-    if leans is Leaning.WHOLLY and parts.material.strip():
+    if parts.material.strip() and leaning(prose) is Leaning.WHOLLY:
         # "what is this?" over a quotation: the quotation is the subject
-        return Subject(respell(f"{prose}\n{parts.material}".strip()[:MOST]), Leaning.NOT)
-    return Subject(prose or (said if any(letter.isalnum() for letter in said) else ""), leans)
+        return Subject(respell(f"{prose}\n{parts.material}".strip()[:MOST]), None)
+    return Subject(prose or (said if any(letter.isalnum() for letter in said) else ""), prose)

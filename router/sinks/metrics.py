@@ -7,7 +7,6 @@ are bounded (`Names`), and counters of different names stand apart instead of mu
 from __future__ import annotations
 
 import os
-from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -195,7 +194,10 @@ class MetricsSink:
         self._decisions(*self._label(decision.label or ""), decision.reason, fact.cache).inc()
         self._by_blend(*self._blend(decision.blend.id)).inc()
         self._by_tenant(*self._tenant(decision.tenant)).inc()
-        for reason, count in Tally(verdict.reason for verdict in decision.verdicts).items():
+        counts = dict[Reason, int]()
+        for verdict in decision.verdicts:
+            counts[verdict.reason] = counts.get(verdict.reason, 0) + 1
+        for reason, count in counts.items():
             self._verdict[reason](count)
         if decision.out_of_domain:
             self._abstentions.inc()

@@ -158,6 +158,7 @@ def build_app(
         openapi_url=None if apart else "/openapi.json",
         redoc_url=None,
         redirect_slashes=False,  # a redirect would be built from whatever Host the client made up
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # `traces` and `metrics` here are ours
     )
     failed = errors.install(app, router)
     busy = [
