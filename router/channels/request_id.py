@@ -9,7 +9,6 @@ import re
 from secrets import token_hex
 
 from fastapi import Request
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "x-request-id"
@@ -33,7 +32,7 @@ class RequestIds:
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = name
+                message["headers"] = [*message.get("headers", ()), (HEADER.encode(), name.encode())]
             await send(message)
 
         await self._app(scope, receive, named)

@@ -58,6 +58,7 @@ class EventStream(Response):
         taking, watching = asyncio.ensure_future(self._take()), asyncio.ensure_future(self._watch(receive))
         taking.add_done_callback(lambda _: self._moved.set())
         try:
+            await asyncio.sleep(0)  # until `taking` has what is there already: it goes out with the head
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await self._send_all(send, taking)
         except TimeoutError:
@@ -72,19 +73,21 @@ class EventStream(Response):
             await self._free()
 
     async def _send_all(self, send: Send, taking: asyncio.Task[None]) -> None:
-        ended = False
-        while not (ended or self._left):
-            await self._moved.wait()
-            self._moved.clear()
-            ended = taking.done()
-            if ended:
-                taking.result()
-            body = b"".join(self._blocks)
-            self._blocks.clear()
-            self._ahead = 0
-            self._room.set()
-            async with asyncio.timeout(STALL_SECONDS):
+        ended, now = False, asyncio.get_running_loop().time
+        async with asyncio.timeout(None) as stalled:
+            while not (ended or self._left):
+                await self._moved.wait()
+                self._moved.clear()
+                ended = taking.done()
+                if ended:
+                    taking.result()
+                body = b"".join(self._blocks)
+                self._blocks.clear()
+                self._ahead = 0
+                self._room.set()
+                stalled.reschedule(now() + STALL_SECONDS)
                 await send({"type": "http.response.body", "body": body, "more_body": not ended})
+                stalled.reschedule(None)
 
     async def _take(self) -> None:
         async with aclosing(self._events):

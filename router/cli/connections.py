@@ -13,13 +13,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, cast
 
 import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from router.channels.errors import error_object
+from router.cli.one_piece import OnePiece
 from router.core.errors import BadRequest, Refused
 
 try:
@@ -89,7 +90,7 @@ class _Limited(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Bound the number of connections, and wait for a head."""
         full = len(self.connections) >= self.limits.connections
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, OnePiece(cast(asyncio.Transport, transport), self.loop)))
         if full:
             self.connections.discard(self)  # it counts among those that linger
             refusal = Refused("this router has all the connections it may have; try again", code="overloaded")

@@ -106,7 +106,7 @@ def is_transliterated(text: str) -> bool:
     quarter of all, or Russian ones and Russian endings half.
     """
     sample = text[:_FEW].lower()
-    if any(letter.isalpha() and not letter.isascii() for letter in sample):
+    if not sample.isascii() and any(letter.isalpha() and not letter.isascii() for letter in sample):
         return False
     words = _LATIN_WORD.findall(sample)
     sure = sum(word in _SURE and word not in _SHARED for word in words)
