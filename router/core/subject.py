@@ -54,8 +54,10 @@ def subject_of(message: str) -> Subject:
     parts = excerpt(message)
     # Twice: "Привет! kak nakachat bitsuhu" is of one script only without the greeting, "privet, kak ..." only a
     # greeting once it is respelt.
-    said = respell(without_courtesy(parts.prose) or parts.prose)
-    prose = without_courtesy(said)
+    prose = without_courtesy(parts.prose)
+    said = respell(prose or parts.prose)
+    if said != parts.prose:
+        prose = without_courtesy(said)
     if parts.material.strip() and leaning(prose) is Leaning.WHOLLY:
         # "what is this?" over a quotation: the quotation is the subject
         return Subject(respell(f"{prose}\n{parts.material}".strip()[:MOST]), None)
