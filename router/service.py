@@ -42,7 +42,7 @@ from router.recent import Recent, Taken
 from router.shared_recent import Exemplars, SharedRecent
 from router.stream import Reply
 
-_read_again = lru_cache(maxsize=1000)(Decision.from_json)  # those of prompts that come often are read once
+_read_again = lru_cache(maxsize=256)(Decision.from_json)  # those of prompts that come often are read once
 LONG = 64  # messages; beyond, looking for directives in them may take longer than others should wait
 
 
