@@ -25,9 +25,7 @@ class Lines:
     def __init__(self, url: str, *, connections: int, patience: float) -> None:
         self._pool = _pool(url, connections, None, patience)
         self._patience = patience
-        self._idle: list[
-            AbstractConnection
-        ] = []  # taken from the pool, and not given back to it between questions
+        self._idle: list[AbstractConnection] = []  # the pool's, and not given back to it between questions
 
     async def ask(self, *commands: tuple[bytes | str | int, ...]) -> list[Any]:
         """Send all commands at once and return the replies in their order; those of errors are raised.

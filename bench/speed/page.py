@@ -42,14 +42,16 @@ the table of requests per second."""
 
 _WHY = """## Where the time goes, and why it is not less
 
-- **Caches of the processor.** The encoder's weights (68 MB) and the exemplars (12 MB of float32) push each other
-  and everything else out of them. In a request the embedding takes half as long again as in a loop of its own, and
-  the Python around it up to twice as long as between cached requests: "cached, mixed" shows what that alone does.
-- **What a prediction needs beside its embedding**: cosines to 11,410 exemplars, and the kernel over them. Half as
-  many axes cost a hundredth of macro-F1, and exemplars of 7 bits moved scores by up to 0.02, so neither was done
-  ([ADR 0011](adr/0011-busy-routes-go-past-fastapis-layers.md)).
-- **What strangers make necessary**: strict JSON, limits, places, stages and metrics, about a fifth of what a
-  cached request costs inside the process.
+- **What the floor leaves out** is what a router is for: reading the conversation and its directives, the
+  policy's decision with its reasons, strict JSON both ways, limits, places, stages, metrics and traces, an HTTP
+  server. That is Python, some hundreds of functions and half a millisecond; the floor is a loop around three
+  libraries written in C and C++. A cached request has next to nothing else, so its ratio is the highest.
+- **Caches of the processor.** With every new prompt the encoder's matrices and the exemplars, 7 MB, pass
+  through a core's caches and push the interpreter out: an uncached request costs half a millisecond more than a
+  cached one and a prediction cost apart. "Cached, mixed" shows a part of that.
+- **What was done about it** stands in [ADR 0011](adr/0011-busy-routes-go-past-fastapis-layers.md) (the way of a
+  request) and [ADR 0013](adr/0013-graphs-of-our-own.md) (the encoder and the exemplars), with what was tried
+  and left.
 - **Virtual machines.** With one request at a time, an idle core has to be woken for each hop between processes.
   Compare latencies of one run; not those of two machines, or of two hours on a shared one."""
 
