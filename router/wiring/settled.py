@@ -2,8 +2,8 @@
 
 Loading reads dictionaries, exemplars and weights through buffers that glibc keeps when they are freed, some 25 MB.
 And the hundred thousands of objects that stay for the process's life would be walked by every full garbage
-collection, 60 ms in the middle of somebody's answer. What a request leaves in cycles is little, but it makes enough
-objects for Python to look for some every time; looked for a fifteenth as often, it costs a tenth less.
+collection, 60 ms in the middle of somebody's answer. What requests leave in cycles is little, but they make objects
+enough for Python to look for it all the time: a tenth of a request, which looking less often saves.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import gc
 from contextlib import suppress
-
 
 NEW_OBJECTS = 10_000  # more of them than freed, until they are looked through for cycles: a megabyte or two
 
