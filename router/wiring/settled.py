@@ -2,8 +2,8 @@
 
 Loading reads dictionaries, exemplars and weights through buffers that glibc keeps when they are freed, some 25 MB.
 And the hundred thousands of objects that stay for the process's life would be walked by every full garbage
-collection, 60 ms in the middle of somebody's answer. What requests leave in cycles is little, but they make objects
-enough for Python to look for it all the time: a tenth of a request, which looking less often saves.
+collection, 60 ms in the middle of somebody's answer. What requests leave in cycles is little, but they make
+so many objects that Python looks for it all the time: a tenth of a request, which looking less often saves.
 """
 
 from __future__ import annotations
