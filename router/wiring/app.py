@@ -133,6 +133,7 @@ async def open_scorer(settings: Settings, progress: Progress | None = None) -> C
     except classifiers.ClassifierError as error:
         raise SettingsInvalid(str(error)) from error
     texts = [row.text for row in classifier.rows]
+    await asyncio.to_thread(classifier.predict, texts[0])  # builds what all predictions use: not in a request
     return ClassifierScorer(classifier, await asyncio.to_thread(Speller, texts, RussianLemmatizer().knows))
 
 

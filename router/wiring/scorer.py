@@ -11,7 +11,7 @@ from router.core.scores import Neighbour, Scores
 from router.typos import Speller
 
 TOLD = 5  # exemplars told with every score: they explain it later, and cost one more pass over the similarities
-THREADS = 2  # onnxruntime frees the GIL for its 1-3 ms; more threads only contend for the same cores
+THREADS = 2  # onnxruntime frees the GIL for its 1-2 ms; more threads only contend for the same cores
 
 
 class ClassifierScorer:
