@@ -24,7 +24,7 @@ from classifiers.encoders.graph_nodes import MICROSOFT, Nodes
 
 
 def write(weights: Weights, centre: NDArray[np.float32], path: Path) -> None:
-    """Write the graph `input_ids` (1, tokens) -> `embedding` (1, width); raises `EncoderError` without onnx.
+    """Write the graph `input_ids` (1, tokens) -> `embedding` (1, width).
 
     Transformer, mean over the tokens, L2 norm 1, minus `centre`, L2 norm 1 again. There is no attention mask:
     texts run one by one, and nothing is padded.

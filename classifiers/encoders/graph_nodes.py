@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from classifiers.errors import EncoderError
@@ -18,10 +19,9 @@ Tensors = Mapping[str, tuple[str, Sequence[int | str]]]  # name: element type (S
 
 
 class Nodes:
-    """Nodes and constants of a graph in the making; raises `EncoderError` without the package onnx."""
+    """Nodes and constants of a graph in the making."""
 
     def __init__(self) -> None:
-        self._onnx = _onnx()
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
 
@@ -34,23 +34,21 @@ class Nodes:
         self, kind: str, inputs: Sequence[str], outputs: Sequence[str], domain: str = "", **attributes: Any
     ) -> Sequence[str]:
         """Add a node, and return the names of its outputs."""
-        self._nodes.append(
-            self._onnx.helper.make_node(kind, inputs, outputs, outputs[0], domain=domain, **attributes)
-        )
+        self._nodes.append(onnx.helper.make_node(kind, inputs, outputs, outputs[0], domain=domain, **attributes))
         return outputs
 
     def constant(self, name: str, value: NDArray[Any] | np.generic) -> str:
         """Add a constant, and return its name."""
-        self._constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self._constants.append(onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
     def type(self, name: str) -> int:
         """The number of an element type, such as FLOAT."""
-        return int(getattr(self._onnx.TensorProto, name))
+        return int(getattr(onnx.TensorProto, name))
 
     def model(self, name: str, inputs: Tensors, outputs: Tensors, opsets: Mapping[str, int]) -> bytes:
         """Return the graph as the content of an ONNX file; `opsets` is the version of each domain's operators."""
-        helper = self._onnx.helper
+        helper = onnx.helper
         described = [
             [
                 helper.make_tensor_value_info(tensor, self.type(kind), shape)
@@ -70,10 +68,9 @@ class Carried:
     """The constants and nodes of an ONNX file; raises `EncoderError` where it is none."""
 
     def __init__(self, path: Path) -> None:
-        self._onnx = _onnx()
         self._path = path
         try:
-            graph = self._onnx.load(path).graph
+            graph = onnx.load(path).graph
         except Exception as error:  # protobuf's DecodeError has no public name in all its versions
             raise EncoderError(f"{path}: not an ONNX graph ({error})") from error
         self._tensors = {tensor.name: tensor for tensor in graph.initializer}
@@ -82,7 +79,7 @@ class Carried:
     def constant(self, name: str) -> NDArray[Any]:
         """A constant by its name; raises `EncoderError` where there is none."""
         try:
-            value: NDArray[Any] = self._onnx.numpy_helper.to_array(self._tensors[name])
+            value: NDArray[Any] = onnx.numpy_helper.to_array(self._tensors[name])
         except KeyError as error:
             raise EncoderError(f"{self._path}: no constant {name!r}") from error
         return value
@@ -92,15 +89,5 @@ class Carried:
         found = [node for node in self._nodes if node.op_type == kind]
         if len(found) != 1:
             raise EncoderError(f"{self._path}: {len(found)} nodes {kind}; expected one")
-        value = self._onnx.helper.get_attribute_value
+        value = onnx.helper.get_attribute_value
         return list(found[0].input), {part.name: value(part) for part in found[0].attribute}
-
-
-def _onnx() -> Any:
-    try:
-        import onnx  # here, because no server needs it once its encoder is converted
-    except ImportError as error:
-        raise EncoderError(
-            "an encoder is converted once, which needs the package onnx: pip install onnx"
-        ) from error
-    return onnx
