@@ -28,6 +28,7 @@ from router.core.errors import (
     BlendUnavailable,
 )
 from router.core.reply import Event, Inventory, Prompt
+from router.core.trace import current
 
 _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w+(?:Error|Exception|Timeout): )*(?:\w*Exception - )?")
 
@@ -129,6 +130,8 @@ class LitellmBackend:
 
     def _call(self, prompt: Prompt) -> dict[str, Any]:
         served = self._inventory.served_name(prompt.blend) or ""
+        # A stand-in is a stranger's: nobody's traces are its business.
+        told = {} if self._inventory.stand_in else dict(current().headers)
         return {
             **{name: value for name, value in prompt.parameters.items() if value is not None},
             **{name: value for name, value in self._access.items() if value is not None},
@@ -139,6 +142,7 @@ class LitellmBackend:
             "timeout": self._timeouts.first_token + self._timeouts.connect,  # ours, above, comes first
             "num_retries": 0,
             "max_retries": 0,
+            "extra_headers": told,
         }
 
     def _failed(self, wrong: Exception, *, began: bool) -> BackendFailed:

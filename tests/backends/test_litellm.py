@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -25,6 +25,7 @@ from router.core.errors import (
     BlendUnavailable,
 )
 from router.core.reply import Delta, Event, Finish, Inventory, Usage
+from router.core.trace import UNTRACED, under
 from tests.backends.fake_tgi import FakeTgi
 from tests.backends.prompts import ACADEMIC, CORE, PHYSICS, SPORT, collect, pour, prompt, shape, until
 
@@ -67,6 +68,18 @@ async def test_a_template_asks_for_exactly_the_blend(fake: FakeTgi) -> None:
     assert fake.models_asked == [PHYSICS.id, "core"]
     assert fake.seen[0].body["temperature"] == 0.0
     assert fake.seen[0].body["max_tokens"] == 9
+
+
+async def test_an_engine_of_ours_hears_of_the_trace_and_a_stranger_does_not(fake: FakeTgi) -> None:
+    class Traced(type(UNTRACED)):  # type: ignore[misc]  # the protocol's empty form, which is private
+        headers: ClassVar = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+
+    async with exact(fake) as ours, stand_in(fake) as stranger:
+        await collect(ours.stream(prompt(CORE)))
+        with under(Traced()):
+            await collect(ours.stream(prompt(CORE)))
+            await collect(stranger.stream(prompt(CORE)))
+    assert [seen.headers.get("traceparent") for seen in fake.seen] == [None, Traced.headers["traceparent"], None]
 
 
 @pytest.mark.parametrize("blend", [SPORT, ACADEMIC])
