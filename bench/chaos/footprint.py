@@ -19,7 +19,10 @@ _LISTENING, _CLOSE_WAIT = "0A", "08"  # include/net/tcp_states.h
 
 @dataclass(frozen=True)
 class Footprint:
-    """`memory` in bytes. `peers` counts TCP connections by "clients", "redis" and "engines"; `half_closed` are
+    """`memory` in bytes is what the process itself holds: pages of mapped files are left out, which the kernel keeps
+    for it and takes back when memory is short. (Of the encoder's 72 MB they come with the words that are looked up.)
+
+    `peers` counts TCP connections by "clients", "redis" and "engines"; `half_closed` are
     those whose other side has left (CLOSE_WAIT), but for those to Redis: a pool finds out when it next uses
     them. `files` counts all descriptors that are no such connection, by what they lead to. `tasks` counts
     asyncio tasks by coroutine.
@@ -57,7 +60,7 @@ def footprint(pid: int, port: int, redis: int, engines: Collection[int], tasks: 
         half_closed += columns[3] == _CLOSE_WAIT and kind != "redis"
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return Footprint(
-        int(status["VmRSS"].split()[0]) * 1024,
+        sum(int(status[part].split()[0]) for part in ("RssAnon", "RssShmem")) * 1024,
         half_closed,
         int(status["Threads"]),
         dict(files),
