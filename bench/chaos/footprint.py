@@ -19,8 +19,8 @@ _LISTENING, _CLOSE_WAIT = "0A", "08"  # include/net/tcp_states.h
 
 @dataclass(frozen=True)
 class Footprint:
-    """`memory` in bytes is what the process itself holds. Pages of mapped files are left out: the kernel keeps them
-    and takes them back when memory is short. (Of the encoder's 72 MB they come with the words looked up.)
+    """`memory` in bytes is what the process itself holds. Pages of mapped files are left out: the kernel keeps
+    them, and takes them back when memory is short. (Of the encoder's 72 MB they come with the words looked up.)
 
     `peers` counts TCP connections by "clients", "redis" and "engines"; `half_closed` are
     those whose other side has left (CLOSE_WAIT), but for those to Redis: a pool finds out when it next uses
