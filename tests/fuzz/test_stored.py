@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classifiers import Classifier, ClassifierError
-from classifiers.artefact import EXEMPLARS, HEAD, HELD_OUT, MANIFEST, VECTORS, calibration_in, held_out_in, load
+from classifiers.artefact import CODES, EXEMPLARS, HEAD, HELD_OUT, MANIFEST, calibration_in, held_out_in, load
 from router.caches.memory import MemoryCache
 from router.core.conversation import Conversation, Message
 from router.core.decide import decide
@@ -143,7 +143,7 @@ def test_unreadable_artefacts_are_refused(folder: Path, raw: bytes) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([EXEMPLARS, HEAD, HELD_OUT, MANIFEST, VECTORS]), st.data())
+@given(st.sampled_from([EXEMPLARS, HEAD, HELD_OUT, MANIFEST, CODES]), st.data())
 def test_any_byte_of_an_artefact_may_be_wrong(
     classifier: Classifier,  # noqa: F811 - a fixture
     tmp_path: Path,
