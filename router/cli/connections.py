@@ -189,9 +189,7 @@ class _Limited(asyncio.Protocol):
         answering = self.cycle is not None and not self.cycle.response_complete
         if not answering or not self.cycle.response_started:
             self.transport.write(_raw(status, refusal, retry_after))
-        if answering:  # nobody hears what the application says from here on
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._unheard()
         if len(self.lingering) >= SPARE:
             self.transport.close()
             return
@@ -199,6 +197,17 @@ class _Limited(asyncio.Protocol):
         # Closed at once, with bytes on their way to us, the network would throw our answer away (RFC 9112, 9.6).
         self.transport.write_eof()
         self._leave_soon(LINGER_SECONDS)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, and end the connection."""
+        super().send_400_response(msg)  # type: ignore[misc] # uvicorn's protocols have it
+        self._unheard()
+
+    def _unheard(self) -> None:
+        """Where the application has not answered yet: nobody hears what it says from here on."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
 
 class _LimitedH11(_Limited, H11Protocol):
