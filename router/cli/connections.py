@@ -216,6 +216,14 @@ class _LimitedH11(_Limited, H11Protocol):
         # Above our own bound: h11 would call a large head an invalid one.
         self.conn = h11.Connection(h11.SERVER, max_incomplete_event_size=2 * self.limits.head_bytes + 2**18)
 
+    def send_400_response(self, msg: str) -> None:
+        """As above; where an answer has begun or is over, nothing fits behind it, and the connection ends."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self._unheard()
+            self.transport.close()
+
     def phase(self) -> _Phase:
         if self.conn.their_state is h11.SEND_BODY:
             return _Phase.BODY

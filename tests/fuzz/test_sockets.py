@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -128,3 +130,20 @@ async def test_malformed_requests_break_nothing(tmp_path: Path, parser: str) -> 
         assert await rest(process, fds) <= fds, [each.status for each in process.net_connections()]
         assert process.memory_info().rss - memory < 24 * 2**20, again
         print(f"{parser}: {dict(seen.statuses)}, {dict(seen.kinds)}")
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.002])  # seconds: before the answer, and behind it
+@pytest.mark.parametrize("parser", ["h11", "httptools"])
+def test_a_body_that_breaks_off_around_its_answer_leaves_no_traceback(
+    tmp_path: Path, parser: str, gap: float
+) -> None:
+    with served(tmp_path, parser) as (port, _, log):
+        for path in ("/nowhere", "/v1/models", "/v1/chat/completions") * 10:
+            head = f"POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                client.sendall(head if gap else head + b"zz\r\n")
+                if gap:
+                    time.sleep(gap)
+                    client.sendall(b"zz\r\n")
+                assert client.recv(1000).startswith(b"HTTP/1.1 4")
+        assert "Traceback" not in log.read_text()
