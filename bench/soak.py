@@ -2,8 +2,8 @@
 them.
 
 The installation of bench.chaos under a mixed load in which every fifth stream is left by its client, whole
-answers are given up half-way, and the policy changes every few seconds, backends included. The own memory, files,
-connections and asyncio tasks of the router's process are read from outside. After a tenth of the time as
+answers are given up half-way, and the policy changes every few seconds, backends included. Files, connections,
+asyncio tasks and the router process's own memory are read from outside. After a tenth of the time as
 warm-up, memory must not grow by 5 % or more; files and tasks must in the end be those of the beginning; no
 promise of bench.chaos.judge may break. Exits with 1 otherwise.
 """

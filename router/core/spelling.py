@@ -55,7 +55,6 @@ _ENDINGS = re.compile(
     r"|ukha|ishch\w*|skii|skij|skiy|ya|yu|iya|iyu|al|ala|ali|il|ila|ili|el|ela|yla)$"
 )
 _LETTERS = re.compile(r"[^\W\d_]+")  # part by part: "API-ключ" is of two scripts on purpose
-_CYRILLIC_WORD = re.compile("[\u0400-\u04ff]+")
 _LATIN_WORD = re.compile(r"[A-Za-z'’]+")
 # Without either of these no word is of two scripts. Letters beyond may be either script's in another form (NFKC).
 _BESIDE = re.compile(r"[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
@@ -157,8 +156,6 @@ def _spell(word: str) -> str:
 def _one_script(match: re.Match[str]) -> str:
     """Return the word in one script: the one that most of its letters have, if all can be written in it."""
     word = match.group()
-    if word.isascii() or _CYRILLIC_WORD.fullmatch(word):  # nearly every word, and a tenth of the time
-        return word
     plain = unmixed(fold(word))
     if not plain:
         return word
