@@ -196,16 +196,16 @@ class _Use(Nodes):
         values, scale, zero = quantised
         matrix, factor, _ = self._matrix(kernel)
         feeds = [values, self.constant(kernel, matrix), scale, self.constant(f"{kernel}.scale", factor), zero]
-        if bias:
-            feeds += ["", self.constant(bias, self._carried.constant(bias).ravel())]
-        return self.add("MatMulIntegerToFloat", feeds, f"{kernel}.out", MICROSOFT)
+        return self.add("MatMulIntegerToFloat", feeds + self._bias(bias), f"{kernel}.out", MICROSOFT)
 
     def _dense(self, state: str, kernel: str, bias: str | None = None) -> str:
         matrix, factor, _ = self._matrix(kernel)
         feeds = [state, self.constant(kernel, matrix), self.constant(f"{kernel}.scale", factor)]
-        if bias:
-            feeds += ["", self.constant(bias, self._carried.constant(bias))]
-        return self.add("DynamicQuantizeMatMul", feeds, f"{kernel}.out", MICROSOFT)
+        return self.add("DynamicQuantizeMatMul", feeds + self._bias(bias), f"{kernel}.out", MICROSOFT)
+
+    def _bias(self, name: str | None) -> list[str]:
+        """What a product is fed after its matrices: no zero points (the kernels are symmetric), then the bias."""
+        return ["", self.constant(name, self._carried.constant(name).ravel())] if name else []
 
     def _matrix(self, name: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """8-bit numbers, scale and zero point."""
