@@ -78,7 +78,7 @@ quality: $(if $(DATA),$(VENV)/.ready-test $(if $(ONLY),$(if $(findstring peers,$
 
 lock: $(VENV)/.ready-test ## Write requirements/*.txt anew from pyproject.toml; versions stay where they may (UPGRADE=1: the newest)
 	@$(LOCK) --group build -o requirements/build.txt
-	@$(LOCK) pyproject.toml --extra embedded --extra slack -c requirements/build.txt -o requirements/serve.txt
+	@$(LOCK) pyproject.toml --extra embedded --extra slack --extra otel -c requirements/build.txt -o requirements/serve.txt
 	@$(LOCK) pyproject.toml $(TESTED:%=--extra %) --group build --group supply \
 	  -c requirements/build.txt -c requirements/serve.txt -c requirements/torch.txt \
 	  --no-emit-package torch --no-emit-package pip -o requirements/test.txt

@@ -13,8 +13,8 @@ from tests.deploy.compose_file import ROOT
 from tests.deploy.lock_file import FOLDER, PROJECT, asked, lock, read, unmet
 
 LOCKS = ["build", "serve", "test", "weights", "weights-test"]
-SERVED = ("embedded", "slack")
-TESTED = ("embedded", "encoders", "train", "litellm", "slack", "report", "dev")
+SERVED = ("embedded", "slack", "otel")
+TESTED = ("embedded", "encoders", "train", "litellm", "slack", "otel", "report", "dev")
 PLACES = [("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64")]
 ENVIRONMENTS = [
     {
