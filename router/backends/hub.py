@@ -2,10 +2,12 @@
 
 Behind the endpoint stands TGI with all its traps, so the registry of names is closed here too and every request
 names its model: huggingface_hub sends `model: "dummy"` otherwise, which TGI answers from the bare base model.
-Three habits of `AsyncInferenceClient` are dealt with here, and shown in tests/backends/test_hub.py:
+Four habits of `AsyncInferenceClient` are dealt with here, and shown in tests/backends/test_hub.py:
 
 - it keeps a callback and the response of every stream until the whole client is closed, so clients are recycled;
 - without a token it sends the one it finds on this machine, to any URL: only the token given here may travel;
+- its headers belong to the client and not to a call, which reads them before it lets anybody else run: so what
+  they say of one request is set just before its call;
 - its timeout is one number, and it raises whatever its HTTP library raises (httpx, or httpx2 from 2.0 on).
 """
 
@@ -26,6 +28,7 @@ from router.backends.timeouts import Deadline, Timeouts
 from router.backends.token_logprobs import TOP, tgi_tokens
 from router.core.errors import BackendBroken, BackendFailed, BackendUnreachable
 from router.core.reply import Event, Inventory, Probe, Prompt, Token
+from router.core.trace import current
 
 if TYPE_CHECKING:
     from huggingface_hub import AsyncInferenceClient
@@ -75,6 +78,8 @@ class HubBackend:
         self._base_url = base_url.rstrip("/")
         self._inventory = holding(names, published)
         self._api_key = api_key
+        # A None header is dropped after the library has put the machine's own token there.
+        self._headers: dict[str, Any] = {} if api_key else {"authorization": None}
         self._timeouts = timeouts or Timeouts()
         self._recycle_after = recycle_after
         self._leases: set[_Lease] = set()
@@ -106,6 +111,7 @@ class HubBackend:
         try:
             async with self._lent() as client:
                 async with deadline.waiting():
+                    client.headers = {**self._headers, **_said_of(prompt), **current().headers}
                     chunks = await client.chat_completion(
                         messages=template_messages(prompt),
                         model=served,
@@ -141,6 +147,7 @@ class HubBackend:
         deadline = Deadline(self.name, self._timeouts)
         try:
             async with self._lent() as client, deadline.waiting():
+                client.headers = self._headers
                 answer = await client.text_generation(
                     probe.text,
                     details=True,
@@ -190,9 +197,7 @@ class HubBackend:
     def _new_client(self) -> AsyncInferenceClient:
         from huggingface_hub import AsyncInferenceClient
 
-        # A None header is dropped after the library has put the machine's own token there.
-        headers: dict[str, Any] = {} if self._api_key else {"authorization": None}
-        return AsyncInferenceClient(base_url=self._base_url, api_key=self._api_key, headers=headers)
+        return AsyncInferenceClient(base_url=self._base_url, api_key=self._api_key, headers=self._headers)
 
     def _failed(self, wrong: Exception, *, began: bool) -> BackendFailed:
         from huggingface_hub.errors import HfHubHTTPError, OverloadedError, TextGenerationError, ValidationError
@@ -207,6 +212,10 @@ class HubBackend:
                 f"{self.name}: the endpoint does not answer ({type(wrong).__name__})", backend=self.name
             )
         return BackendBroken(f"{self.name}: the answer broke off ({type(wrong).__name__})", backend=self.name)
+
+
+def _said_of(prompt: Prompt) -> Mapping[str, str]:
+    return {"x-request-id": prompt.request_id} if prompt.request_id else {}
 
 
 def _transport_error() -> type[Exception]:

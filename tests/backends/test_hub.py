@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from huggingface_hub import AsyncInferenceClient
@@ -23,7 +23,8 @@ from router.core.errors import (
     BackendUnreachable,
     BlendUnavailable,
 )
-from router.core.reply import Delta, Event, Finish, Usage
+from router.core.reply import Delta, Event, Finish, Probe, Usage
+from router.core.trace import UNTRACED, Span, under
 from tests.backends.fake_tgi import FakeTgi
 from tests.backends.prompts import ACADEMIC, CORE, PHYSICS, SPORT, collect, pour, prompt, shape, until
 
@@ -43,6 +44,15 @@ async def client(fake: FakeTgi, **options: Any) -> AsyncIterator[HubBackend]:
         yield backend
     finally:
         await backend.aclose()
+
+
+def parent(number: int) -> str:
+    return f"00-{number:032x}-{number:016x}-01"
+
+
+def traced(number: int) -> Span:
+    kind = type("Traced", (type(UNTRACED),), {"headers": {"traceparent": parent(number)}})
+    return cast("Span", kind())
 
 
 def kept(client: AsyncInferenceClient) -> int:
@@ -99,6 +109,26 @@ def test_names_that_would_mean_the_base_are_refused(names: list[str]) -> None:
 def test_unusable_urls_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="endpoint"):
         HubBackend("spare", url, NAMES)
+
+
+# What a request is called, and whose child it is.
+
+
+async def test_every_call_says_its_own_id_and_trace_and_nobody_elses(fake: FakeTgi) -> None:
+    async def ask(number: int) -> None:
+        with under(traced(number)) if number % 2 else nullcontext():
+            answer, _ = await collect(backend.stream(prompt(request_id=f"dec_{number}")))
+        assert answer.startswith(PHYSICS.id)
+
+    async with client(fake, api_key="hf_given") as backend:
+        await asyncio.gather(*map(ask, range(12)))
+        await backend.probe(Probe("The sky", 2, PHYSICS))
+    asked, probed = fake.seen[:12], fake.seen[12]
+    assert {seen.headers["x-request-id"]: seen.headers.get("traceparent") for seen in asked} == {
+        f"dec_{number}": parent(number) if number % 2 else None for number in range(12)
+    }
+    assert {"x-request-id", "traceparent"}.isdisjoint(probed.headers)
+    assert {seen.headers["authorization"] for seen in fake.seen} == {"Bearer hf_given"}
 
 
 # The leak.
