@@ -130,8 +130,8 @@ class LitellmBackend:
 
     def _call(self, prompt: Prompt) -> dict[str, Any]:
         served = self._inventory.served_name(prompt.blend) or ""
-        # A stand-in is a stranger's: nobody's traces are its business.
-        told = {} if self._inventory.stand_in else dict(current().headers)
+        # A stand-in is a stranger's: nobody's requests and traces are its business.
+        told = {} if self._inventory.stand_in else {"x-request-id": prompt.request_id, **current().headers}
         return {
             **{name: value for name, value in prompt.parameters.items() if value is not None},
             **{name: value for name, value in self._access.items() if value is not None},

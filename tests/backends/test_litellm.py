@@ -80,6 +80,7 @@ async def test_an_engine_of_ours_hears_of_the_trace_and_a_stranger_does_not(fake
             await collect(ours.stream(prompt(CORE)))
             await collect(stranger.stream(prompt(CORE)))
     assert [seen.headers.get("traceparent") for seen in fake.seen] == [None, Traced.headers["traceparent"], None]
+    assert [seen.headers.get("x-request-id") for seen in fake.seen] == ["req-1", "req-1", None]
 
 
 @pytest.mark.parametrize("blend", [SPORT, ACADEMIC])
