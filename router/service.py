@@ -15,25 +15,22 @@ from router.core.blend import Blend
 from router.core.conversation import Conversation
 from router.core.decide import decide, decide_chore
 from router.core.decision import Decision
-from router.core.errors import BadRequest
-from router.core.facts import Began, CacheFailed, Decided, Fact, Judged
+from router.core.facts import Began, CacheFailed, Decided, Fact
 from router.core.follow import Followed, follow
 from router.core.key import decision_key, seal, unseal
 from router.core.modes import Modes
-from router.core.outcome import Outcome
-from router.core.outcome import Verdict as Opinion
 from router.core.policy import Policies, Policy
 from router.core.reading import Reading, confirmation, read
 from router.core.reply import Delta, Event, Finish, Prompt, Usage
 from router.core.scores import NOTHING_SCORED, Neighbour, Scores
 from router.core.stages import Stages
 from router.core.subject import Turn
+from router.feedback import Feedback
 from router.fleet import Fleet
 from router.ports import (
     CacheUnavailable,
     DecisionCache,
     OutcomeStore,
-    OutcomesUnavailable,
     Scorer,
     SharedCache,
     Sink,
@@ -120,7 +117,7 @@ class Router:
         if exemplars is not None and isinstance(cache, SharedCache):
             self.recent = SharedRecent(cache, secret, exemplars, self._in_force, self.record)
         self.closing = Closing()
-        self.outcomes = outcomes
+        self.feedback = Feedback(outcomes, scorer, self.record)
         self._secret = secret
         self._sinks = tuple(sinks)
         self._storing: set[asyncio.Task[None]] = set()
@@ -230,51 +227,6 @@ class Router:
             reply = await state.fleet.dispatch(attempts, prompt, caller, stages)
             self.record(Began(routed.id, reply.backend, stages.seconds))
             return routed, reply
-
-    async def judge(
-        self,
-        taken: Taken,
-        verdict: Opinion,
-        label: str | None = None,
-        text: str | None = None,
-        channel: str = "api",
-    ) -> Outcome:
-        """Keep what a person thought of a decision; returns once that is durable.
-
-        Raises BadRequest for a label that nobody scores or that contradicts the verdict, and OutcomesUnavailable.
-        """
-        decision = taken.decision
-        if label is not None and label not in self.scorer.labels:
-            known = ", ".join(sorted(self.scorer.labels))
-            raise BadRequest(f"no label is called {label!r:.80}; there are {known}", param="label")
-        if verdict == "right" and label not in (None, decision.label):
-            raise BadRequest(
-                f"right with the label {label} contradicts itself: the decision's was {decision.label or 'none'}; "
-                "a wrong one may name the right label",
-                param="label",
-            )
-        outcome = Outcome(
-            taken.id,
-            verdict,
-            decision.label,
-            decision.tenant,
-            round(time.time(), 3),
-            decision.role,
-            label,
-            text,
-            channel,
-            scored=decision.scored,
-        )
-        await self.keep(outcome)
-        return outcome
-
-    async def keep(self, outcome: Outcome) -> None:
-        """Keep what somebody thought; returns once that is durable. Raises OutcomesUnavailable."""
-        if self.outcomes is None:
-            raise OutcomesUnavailable("this router was started to keep no feedback")
-        await self.outcomes.add(outcome)
-        given = (outcome.decision_id, outcome.verdict, outcome.decided, outcome.label, outcome.channel)
-        self.record(Judged(*given))
 
     async def _recall(self, keys: Sequence[bytes]) -> tuple[Decision | None, Decision | None]:
         """Return this turn's decision and the one before it, as far as they are known: one round trip for both."""

@@ -61,7 +61,7 @@ def feedback_routes(router: Router, identify: Identify) -> APIRouter:
             raise forgotten(id, "decision_id")
         try:
             # Not given up when the client leaves: a click is often the last thing that a page sends.
-            outcome = await router.judge(taken, VERDICTS[verdict], label, text)
+            outcome = await router.feedback.judge(taken, VERDICTS[verdict], label, text)
         except OutcomesUnavailable as error:
             _log.warning("feedback was not kept: %s", error)
             raise _not_kept() from None

@@ -153,7 +153,7 @@ async def test_what_it_sends_is_documented_and_accepted(parameters: dict[str, An
     assert parameters["url"].startswith(OURS)
     path, method = parameters["url"].removeprefix(OURS), parameters["method"].lower()
     async with staged(tmp_path) as stage, httpx.AsyncClient(base_url=stage.url, timeout=20) as client:
-        stage.router.outcomes = Kept()
+        stage.router.feedback.store = Kept()
         sent = body(parameters, await decided(stage))
         route = (await client.get("/openapi.json")).json()["paths"][path][method]
         schema = route["requestBody"]["content"]["application/json"]["schema"]

@@ -75,7 +75,7 @@ class SlackChannel:
         )
         self._slack = Slack(self.client)
         self._once = Once(claims, router.record)
-        self._answerer = Answerer(router, self._slack, caller, thumbs=router.outcomes is not None, pace=pace)
+        self._answerer = Answerer(router, self._slack, caller, thumbs=router.feedback.store is not None, pace=pace)
         self._buttons = Buttons(router, self._slack, self._answerer, caller)
         self._commands = Commands(router, self._slack, self._answerer, self._buttons, caller)
         self._tasks: set[asyncio.Task[None]] = set()

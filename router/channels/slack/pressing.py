@@ -99,7 +99,7 @@ class Buttons:
             scored=pressed.text is not None,
         )
         try:
-            await self._router.keep(outcome)
+            await self._router.feedback.keep(outcome)
             said = words.thanks
         except OutcomesUnavailable:
             said = words.not_kept
