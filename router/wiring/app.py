@@ -132,9 +132,15 @@ async def open_scorer(settings: Settings, progress: Progress | None = None) -> C
             )
     except classifiers.ClassifierError as error:
         raise SettingsInvalid(str(error)) from error
-    texts = [row.text for row in classifier.rows]
-    await asyncio.to_thread(classifier.predict, texts[0])  # builds what all predictions use: not in a request
-    return ClassifierScorer(classifier, await asyncio.to_thread(Speller, texts, RussianLemmatizer().knows))
+    return await asyncio.to_thread(_warm_scorer, classifier)
+
+
+def _warm_scorer(classifier: classifiers.Classifier) -> ClassifierScorer:
+    """Build here what all predictions and all spelling use, and no request waits for it."""
+    texts, lemmatizer = [row.text for row in classifier.rows], RussianLemmatizer()
+    classifier.predict(texts[0])
+    lemmatizer.knows("слово")
+    return ClassifierScorer(classifier, Speller(texts, lemmatizer.knows))
 
 
 def build_app(
