@@ -1,7 +1,8 @@
 """The figures -> docs/performance.md: `python -m bench.speed.page [--figures FOLDER] [--page FILE]`.
 
-Every number on the page comes from the JSON that the other commands wrote; what was not measured says so. The one
-picture needs matplotlib (extra `report`).
+Every number on the page comes from the JSON that the other commands wrote; what was not measured says so. Where
+the folder holds those of another run in `slow-hour`, the targets show both. The one picture needs matplotlib
+(extra `report`).
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from bench.speed import growth as growing
 from bench.speed import pictures
 from bench.speed.figures import FOLDER, Figures, load, shown
 from bench.speed.rate import ratios
-from bench.speed.targets import Documents, outcomes
+from bench.speed.targets import Documents, Outcome, outcomes
 
 PAGE = Path("docs/performance.md")
 ASIDE = re.compile(r"^direct (tokens|rss|cpu)|[_ ]p9[59]_ms$")  # columns that the page leaves to the JSON
 PARTS = ("latency", "rate", "floor", "growth", "memory")
+SLOW = "slow-hour"
+ENCODER = "the encoder alone"
 
 _HEAD = """# How fast it is
 
@@ -54,11 +57,13 @@ _WHY = """## Where the time goes, and why it is not less
   request) and [ADR 0013](adr/0013-graphs-of-our-own.md) (the encoder and the exemplars), with what was tried
   and left.
 - **Virtual machines.** With one request at a time, an idle core has to be woken for each hop between processes.
-  Compare latencies of one run; not those of two machines, or of two hours on a shared one."""
+  Compare latencies of one run; not those of two machines, or of two hours on a shared one. In a slow hour the
+  encoder's C++ loses less than the router's Python, whose objects lie everywhere and are the first to leave a
+  cache that neighbours fill."""
 
 
-def render(documents: Documents) -> str:
-    """Return the whole page."""
+def render(documents: Documents, slow: Documents | None = None) -> str:
+    """Return the whole page; `slow` are the figures of a run in a slow hour."""
     sections: Sequence[tuple[str, str, Callable[[Figures], str]]] = (
         ("latency", "## What it adds to a request", _latency),
         ("rate", "## Requests per second on one core, beside others", _rate),
@@ -66,7 +71,7 @@ def render(documents: Documents) -> str:
         ("memory", "## Memory and start", _memory),
         ("growth", "## How cost grows", _growth),
     )
-    parts = [_HEAD, _targets(documents)]
+    parts = [_HEAD, _targets(documents, slow)]
     for name, title, section in sections:
         found = documents.get(name)
         parts.append(
@@ -79,17 +84,31 @@ def _command(name: str) -> str:
     return "python -m bench.memory" if name == "memory" else f"python -m bench.speed.{name}"
 
 
-def _targets(documents: Documents) -> str:
+def _targets(documents: Documents, slow: Documents | None) -> str:
+    hours = [documents] if slow is None else [documents, slow]
     rows = [
         (
             one.target.what,
             f"{'at most' if one.target.at_most else 'at least'} {one.target.limit:g} {one.target.unit}",
-            "-" if one.measured is None else f"{one.measured:.3g} {one.target.unit}",
-            one.verdict,
+            *(cell for each in (one, *others) for cell in (_measured(each), each.verdict)),
         )
-        for one in outcomes(documents)
+        for one, *others in zip(*map(outcomes, hours), strict=True)
     ]
-    return "## Targets\n\n" + table(("what", "target", "measured", ""), rows)
+    heads = ("what", "target", "measured", "", *(("in a slow hour", "") if slow else ()))
+    return f"## Targets\n\n{table(heads, rows)}" + ("" if slow is None else f"\n\n{_hours(documents, slow)}")
+
+
+def _measured(one: Outcome) -> str:
+    return "-" if one.measured is None else f"{one.measured:.3g} {one.target.unit}"
+
+
+def _hours(documents: Documents, slow: Documents) -> str:
+    alone = [(each["rate"] or {})["decisions"][ENCODER]["cpu_ms"]["median"] for each in (documents, slow)]
+    return (
+        "*In a slow hour*: the same commands when the same machine, which is shared, was slower: "
+        f"{ENCODER} took {alone[1]:.2f} ms for 12 tokens instead of {alone[0]:.2f}. All that follows is of the "
+        f"first run; the other's figures lie in `docs/performance/{SLOW}`."
+    )
 
 
 def _machine(found: Figures) -> str:
@@ -201,8 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args(arguments)
     documents = {name: load(options.figures / f"{name}.json") for name in PARTS}
+    slow = {name: load(options.figures / SLOW / f"{name}.json") for name in PARTS}
     options.page.parent.mkdir(parents=True, exist_ok=True)
-    options.page.write_text(render(documents), "utf-8")
+    options.page.write_text(render(documents, slow if slow["rate"] and documents["rate"] else None), "utf-8")
     pictures.draw(documents["growth"], options.page.with_suffix(""))
     print(f"{options.page} is written from {options.figures}")
     return 0

@@ -48,6 +48,22 @@ def test_targets_are_hit_or_missed_by_so_much() -> None:
     assert found["added latency, cached, p50"].verdict == "not measured"
 
 
+def test_a_slow_hour_stands_beside() -> None:
+    def measured(milliseconds: float) -> Any:
+        rate = RATE | {"decisions": {page.ENCODER: {"cpu_ms": spread(milliseconds), "p50_ms": spread(1)}}}
+        added = {"cached": spread(milliseconds), "uncached 12": spread(2), "uncached 60": spread(9)}
+        latency = {"added": added, "added_first": added, "whole": {}, "machine": MACHINE}
+        return {**dict.fromkeys(page.PARTS), "rate": rate, "latency": latency}
+
+    text = page.render(measured(0.5), measured(1.25))
+    assert (
+        "| added latency, cached, p50 | at most 1 ms | 0.5 ms | hit, by 50 % | 1.25 ms | **missed**, by 25 % |"
+        in text
+    )
+    assert "the encoder alone took 1.25 ms for 12 tokens instead of 0.50" in text
+    assert "slow hour" not in page.render(measured(0.5)).split("## Where the time goes")[0]
+
+
 def test_a_worker_measured_by_itself_counts_before_one_seen_in_passing() -> None:
     memory = {"workers": {"1": {"rss_mb_of_a_worker": 270.0, "ready_seconds": 4.5}}, "load_average": 0.1}
     found = {one.target.what: one.measured for one in outcomes({"rate": RATE, "memory": memory})}
