@@ -101,15 +101,22 @@ def _measured(one: Outcome) -> str:
 
 
 def _hours(documents: Documents, slow: Documents) -> str:
-    def took(part: str, name: str) -> str:
-        usual, slower = ((each["rate"] or {})[part][name]["cpu_ms"]["median"] for each in (documents, slow))
-        return f"{slower:.2f} ms of CPU instead of {usual:.2f}"
-
+    measured = [documents["rate"] or {}, slow["rate"] or {}]
+    named = (
+        ("the encoder alone", "decisions", ENCODER),
+        ("a cached request", "systems", "Agoge, cached"),
+        ("one through LiteLLM", "systems", "LiteLLM, plain"),
+    )
+    both = ((what, [rate[part].get(name) for rate in measured]) for what, part, name in named)
+    took = [
+        f"{what} took {slower['cpu_ms']['median']:.2f} ms of CPU instead of {usual['cpu_ms']['median']:.2f}"
+        for what, (usual, slower) in both
+        if usual and slower
+    ]
     return (
         "*In a slow hour*: the same commands when the same machine, which is shared, was slower for everybody: "
-        f"{ENCODER} took {took('decisions', ENCODER)} for 12 tokens, a cached request "
-        f"{took('systems', 'Agoge, cached')}, one through LiteLLM {took('systems', 'LiteLLM, plain')}. All that "
-        f"follows is of the first run; the other's figures lie in `docs/performance/{SLOW}`."
+        f"{', '.join(took)}. All that follows is of the first run; the other's figures lie in "
+        f"`docs/performance/{SLOW}`."
     )
 
 
