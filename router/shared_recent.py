@@ -24,7 +24,7 @@ from router.recent import KEPT, Recent, Taken
 
 SHARED_SECONDS = 3600.0
 TOGETHER = 0.01  # seconds in which decisions gather, to go to the cache in one call
-ON_ITS_WAY = 0.05  # seconds after which one that was taken just now by another process has surely got there
+ON_ITS_WAY = (0.0, 0.05, 0.2, 0.75)  # seconds between look-ups: one that a busy process just took may come late
 WAITING = 1000  # decisions that wait for the cache; beyond, the oldest is kept here alone
 SAME = 0.99  # cosine from which an exemplar says what the prompt was
 POLICIES = 256  # that decisions are explained by: a decision of a policy that is forgotten here cannot be told
@@ -82,17 +82,17 @@ class SharedRecent(Recent):
     async def look_up(self, id: str, tenant: str, role: str | None) -> Taken | None:
         """Return the decision, whoever took it; None as in `find`.
 
-        What the cache does not hold is asked for once more: it may be on its way.
+        What the cache does not hold is asked for again, for a second: it may be on its way.
         """
         if (taken := self.find(id, tenant, role)) is not None:
             return taken
         key = self._key(id, tenant, role)
         try:
-            (sealed,) = await self._cache.get_many((key,))
-            if sealed is None:
-                await asyncio.sleep(ON_ITS_WAY)
+            for pause in ON_ITS_WAY:
+                await asyncio.sleep(pause)
                 (sealed,) = await self._cache.get_many((key,))
-            return None if sealed is None else self._read(id, unseal(self._secret, key, sealed), tenant, role)
+                if sealed is not None:
+                    return self._read(id, unseal(self._secret, key, sealed), tenant, role)
         except CacheUnavailable as error:
             self._record(CacheFailed("get", str(error)))
         except ValueError as error:  # bytes that are not ours

@@ -71,6 +71,14 @@ async def test_another_process_tells_the_whole_of_it(server: Server) -> None:
     assert await other.look_up("d", "acme", "editor") is None
 
 
+async def test_one_that_a_busy_process_hands_on_late_is_found(server: Server) -> None:
+    one, other = process(server), process(server)
+    asked = asyncio.create_task(other.look_up("a", "acme", "editor"))
+    await asyncio.sleep(0.4)
+    await keep(one, "a")
+    assert await asked == taken("a")
+
+
 async def test_nobody_else_finds_it(server: Server) -> None:
     facts = Facts()
     await keep(process(server), "a")
