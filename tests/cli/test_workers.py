@@ -81,6 +81,16 @@ async def fresh(method: str, url: str, **more: object) -> httpx.Response:
         return await client.request(method, url, **more)  # type: ignore[arg-type]
 
 
+async def heard(live: Live) -> None:
+    """Wait until whoever is there answers: the kernel closes a killed worker's socket with its last thread."""
+    async with asyncio.timeout(1):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                assert (await fresh("GET", f"{live.url}/healthz")).status_code == 200
+                return
+            await asyncio.sleep(0.01)
+
+
 async def counted(live: Live, name: str) -> float:
     text = (await fresh("GET", f"{live.admin}/metrics")).text
     families = text_string_to_metric_families(text)
@@ -134,7 +144,8 @@ async def test_two_workers_are_one_server(tmp_path: Path, data: Path) -> None:
         dead, alive = live.workers()
         dead.kill()
         await until(lambda: not dead.is_running() or dead.status() == psutil.STATUS_ZOMBIE)
-        assert (await fresh("GET", f"{live.url}/healthz")).status_code == 200
+        await heard(live)
+        assert "serves again" not in live.said()
         await until(lambda: "serves again" in live.said(), START_SECONDS)
         assert "was ended by SIGKILL; it is started again in 0.5 s" in live.said()
         assert alive in live.workers()
