@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 from router.core.blend import Blend
 from router.core.conversation import Message
 from router.core.reply import Delta, Event, Finish, Prompt, Usage
+from router.core.trace import UNTRACED, Span
 
 BASE = "fake/base-model"
 SOURCES = {name: f"./adapters/{name}" for name in ("core", "physics", "sport", "academic")}
@@ -22,6 +23,12 @@ HELLO = (Message("system", "Be brief."), Message("user", "Why is the sky blue?")
 def prompt(blend: Blend = PHYSICS, request_id: str = "req-1", **parameters: Any) -> Prompt:
     """Return a two-message prompt for `blend`."""
     return Prompt(blend, HELLO, parameters, request_id)
+
+
+def traced(traceparent: str) -> Span:
+    """Return a span under way that tells engines this."""
+    kind = type("Traced", (type(UNTRACED),), {"headers": {"traceparent": traceparent}})
+    return cast("Span", kind())
 
 
 async def pour(stream: AsyncIterator[Event], into: list[Event]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from huggingface_hub import AsyncInferenceClient
@@ -24,9 +24,9 @@ from router.core.errors import (
     BlendUnavailable,
 )
 from router.core.reply import Delta, Event, Finish, Probe, Usage
-from router.core.trace import UNTRACED, Span, under
+from router.core.trace import under
 from tests.backends.fake_tgi import FakeTgi
-from tests.backends.prompts import ACADEMIC, CORE, PHYSICS, SPORT, collect, pour, prompt, shape, until
+from tests.backends.prompts import ACADEMIC, CORE, PHYSICS, SPORT, collect, pour, prompt, shape, traced, until
 
 NAMES = [PHYSICS.id, "core"]
 
@@ -48,11 +48,6 @@ async def client(fake: FakeTgi, **options: Any) -> AsyncIterator[HubBackend]:
 
 def parent(number: int) -> str:
     return f"00-{number:032x}-{number:016x}-01"
-
-
-def traced(number: int) -> Span:
-    kind = type("Traced", (type(UNTRACED),), {"headers": {"traceparent": parent(number)}})
-    return cast("Span", kind())
 
 
 def kept(client: AsyncInferenceClient) -> int:
@@ -116,7 +111,7 @@ def test_unusable_urls_are_refused(url: str) -> None:
 
 async def test_every_call_says_its_own_id_and_trace_and_nobody_elses(fake: FakeTgi) -> None:
     async def ask(number: int) -> None:
-        with under(traced(number)) if number % 2 else nullcontext():
+        with under(traced(parent(number))) if number % 2 else nullcontext():
             answer, _ = await collect(backend.stream(prompt(request_id=f"dec_{number}")))
         assert answer.startswith(PHYSICS.id)
 
