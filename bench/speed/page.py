@@ -103,7 +103,7 @@ def _measured(one: Outcome) -> str:
 def _hours(documents: Documents, slow: Documents) -> str:
     measured = [documents["rate"] or {}, slow["rate"] or {}]
     named = (
-        ("the encoder alone", "decisions", ENCODER),
+        (ENCODER, "decisions", ENCODER),
         ("a cached request", "systems", "Agoge, cached"),
         ("one through LiteLLM", "systems", "LiteLLM, plain"),
     )

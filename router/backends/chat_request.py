@@ -1,4 +1,4 @@
-"""Prompt -> the JSON of a chat request. Knows OpenAI's request, and TGI's dialect of it; no client.
+"""Prompt -> the JSON of a chat request, and its name. Knows OpenAI's request, and TGI's dialect of it; no client.
 
 What TGI cannot do as OpenAI means it is left out rather than sent to mean something else; docs/backends.md lists
 every case. Source: TGI 3.3 router/src/lib.rs (ChatRequest, try_into_generate) and router/src/validation.rs.
@@ -11,6 +11,7 @@ from typing import Any
 
 from router.core.conversation import Message
 from router.core.reply import Prompt
+from router.core.trace import current
 
 _AS_THEY_ARE = ("frequency_penalty", "max_tokens", "seed", "temperature", "tool_choice", "tools")
 """The parameters that mean the same to TGI. A missing temperature samples, 0.0 is greedy: both as the user said.
@@ -29,6 +30,11 @@ _OPENAI = (
     "stop",
     "top_p",
 )
+
+
+def naming(request_id: str) -> dict[str, str]:
+    """Return the headers by which an engine knows a request again: its id, and whose child its work is."""
+    return {"x-request-id": request_id, **current().headers} if request_id else {}
 
 
 def message(said: Message) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from yarl import URL
 
 from router.backends.beside import Changed, Check, Connected, on_connection
 from router.backends.chat_events import ChatEvents
+from router.backends.chat_request import naming
 from router.backends.failures import answered
 from router.backends.timeouts import Deadline, Timeouts, late
 from router.core.errors import (
@@ -32,7 +33,6 @@ from router.core.errors import (
     Refused,
 )
 from router.core.reply import Event
-from router.core.trace import current
 
 Body = Mapping[str, Any]
 CHAT = "/v1/chat/completions"
@@ -216,7 +216,7 @@ class HttpEngine:
                 response = await self._client().post(
                     self._url(path),
                     data=json.dumps(body).encode(),
-                    headers={**_JSON, "X-Request-Id": request_id, **current().headers} if request_id else _JSON,
+                    headers={**_JSON, **naming(request_id)},
                     allow_redirects=False,
                     trace_request_ctx=check,
                 )

@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from router.backends.chat_events import ChatEvents
-from router.backends.chat_request import template_messages, tgi_parameters
+from router.backends.chat_request import naming, template_messages, tgi_parameters
 from router.backends.failures import failure, stream_failure
 from router.backends.holding import Published, holding, served_name
 from router.backends.timeouts import Deadline, Timeouts
 from router.backends.token_logprobs import TOP, tgi_tokens
 from router.core.errors import BackendBroken, BackendFailed, BackendUnreachable
 from router.core.reply import Event, Inventory, Probe, Prompt, Token
-from router.core.trace import current
 
 if TYPE_CHECKING:
     from huggingface_hub import AsyncInferenceClient
@@ -111,7 +110,7 @@ class HubBackend:
         try:
             async with self._lent() as client:
                 async with deadline.waiting():
-                    client.headers = {**self._headers, **_said_of(prompt), **current().headers}
+                    client.headers = {**self._headers, **naming(prompt.request_id)}
                     chunks = await client.chat_completion(
                         messages=template_messages(prompt),
                         model=served,
@@ -212,10 +211,6 @@ class HubBackend:
                 f"{self.name}: the endpoint does not answer ({type(wrong).__name__})", backend=self.name
             )
         return BackendBroken(f"{self.name}: the answer broke off ({type(wrong).__name__})", backend=self.name)
-
-
-def _said_of(prompt: Prompt) -> Mapping[str, str]:
-    return {"x-request-id": prompt.request_id} if prompt.request_id else {}
 
 
 def _transport_error() -> type[Exception]:

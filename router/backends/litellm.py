@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from router.backends.chat_events import ChatEvents
-from router.backends.chat_request import messages
+from router.backends.chat_request import messages, naming
 from router.backends.failures import failure
 from router.backends.timeouts import Deadline, Timeouts
 from router.core.errors import (
@@ -28,7 +28,6 @@ from router.core.errors import (
     BlendUnavailable,
 )
 from router.core.reply import Event, Inventory, Prompt
-from router.core.trace import current
 
 _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w+(?:Error|Exception|Timeout): )*(?:\w*Exception - )?")
 
@@ -131,7 +130,7 @@ class LitellmBackend:
     def _call(self, prompt: Prompt) -> dict[str, Any]:
         served = self._inventory.served_name(prompt.blend) or ""
         # A stand-in is a stranger's: nobody's requests and traces are its business.
-        told = {} if self._inventory.stand_in else {"x-request-id": prompt.request_id, **current().headers}
+        told = {} if self._inventory.stand_in else naming(prompt.request_id)
         return {
             **{name: value for name, value in prompt.parameters.items() if value is not None},
             **{name: value for name, value in self._access.items() if value is not None},
